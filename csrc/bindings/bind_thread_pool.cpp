@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+#include <string>
+
+#include "bindings.hpp"
+#include "rndfast/common/thread_pool.hpp"
+
+namespace rndfast::bindings {
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace {
+
+constexpr py::ssize_t kMaxThreads = 1024;
+
+constexpr const char* kThreadPoolDoc = R"(Fixed worker threads for the kernels of rndfast.
+
+Results never depend on the number of threads or on the instruction set.
+
+Args:
+    num_threads: Threads that share the work, the calling one included; 0 means one per processor core.
+    simd: Instruction set: ``"auto"`` (the best that this processor has), ``"baseline"``, ``"avx2"``, ``"avx512"``.
+
+Raises:
+    ValueError: ``num_threads`` is negative or above 1024; ``simd`` is unknown or not supported here.
+    RuntimeError: Used in a process forked after construction (raised by the kernel that is given the pool).
+
+Example:
+    >>> ThreadPool(2).num_threads
+    2
+)";
+
+std::shared_ptr<ThreadPool> make_thread_pool(py::ssize_t num_threads, const std::string& simd) {
+  if (num_threads < 0 || num_threads > kMaxThreads) {
+    throw py::value_error("num_threads must be in [0, " + std::to_string(kMaxThreads) + "], got " +
+                          std::to_string(num_threads));
+  }
+  const SimdLevel level = simd == "auto" ? detect_simd_level() : parse_simd_level(simd);
+  return std::make_shared<ThreadPool>(static_cast<std::size_t>(num_threads), level);
+}
+
+}  // namespace
+
+std::shared_ptr<ThreadPool> resolve_pool(const OptionalPool& pool) {
+  return pool.has_value() ? *pool : std::make_shared<ThreadPool>(1);
+}
+
+void bind_thread_pool(py::module_& m) {
+  py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool", kThreadPoolDoc)
+      .def(py::init(&make_thread_pool), "num_threads"_a = 0, py::kw_only(), "simd"_a = "auto")
+      .def_property_readonly("num_threads", &ThreadPool::num_threads, "Threads that share the work.")
+      .def_property_readonly(
+          "simd_level", [](const ThreadPool& pool) { return std::string(simd_level_name(pool.simd_level())); },
+          "Instruction set in use: ``\"baseline\"``, ``\"avx2\"`` or ``\"avx512\"``.");
+}
+
+}  // namespace rndfast::bindings

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+#include "bindings.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  using namespace rndfast::bindings;
+  m.doc() = "The compiled core of rndfast. Use it through the rndfast package.";
+  bind_thread_pool(m);
+  bind_running_moments(m);
+  bind_discounted_return_filter(m);
+  bind_gae(m);
+  bind_frame_gather(m);
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/common/thread_pool.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace rndfast {
+namespace {
+
+constexpr auto kPollInterval = std::chrono::milliseconds(50);
+
+std::size_t resolve_num_threads(std::size_t requested) {
+  return requested != 0 ? requested : std::max<std::size_t>(1, std::thread::hardware_concurrency());
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(std::size_t num_threads, SimdLevel simd_level)
+    : num_threads_(resolve_num_threads(num_threads)),
+      simd_level_(simd_level),
+      owner_pid_(getpid()),
+      shared_(std::make_unique<Shared>()) {
+  shared_->workers.reserve(num_threads_ - 1);
+  try {
+    for (std::size_t index = 1; index < num_threads_; ++index) {
+      shared_->workers.emplace_back([&shared = *shared_, index] { work(shared, index); });
+    }
+  } catch (...) {
+    join_workers();  // the system refused a thread: end those that did start, then report it
+    throw;
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  if (getpid() != owner_pid_) {
+    // a forked child has handles of threads that do not exist there, and condition variables that they wait on:
+    // joining, detaching or destroying any of them is undefined or hangs
+    static_cast<void>(shared_.release());
+    return;
+  }
+  join_workers();
+}
+
+void ThreadPool::run(std::size_t count, Task task, Poll poll) {
+  if (getpid() != owner_pid_) {
+    throw std::runtime_error("this ThreadPool belongs to process " + std::to_string(owner_pid_) +
+                             " and its threads do not exist in the forked process " + std::to_string(getpid()) +
+                             ": create it after the fork, or start the process with 'spawn' or 'forkserver'");
+  }
+  Shared& shared = *shared_;
+  const std::lock_guard caller_lock(shared.caller_mutex);
+  const Loop loop{.count = count, .num_shares = count > 1 ? num_threads_ : 1, .task = task};
+  shared.stopped.store(false, std::memory_order_relaxed);
+
+  if (loop.num_shares > 1) {
+    {
+      const std::lock_guard lock(shared.mutex);
+      shared.loop = &loop;
+      shared.busy_workers = num_threads_ - 1;
+      ++shared.generation;
+    }
+    shared.work_ready.notify_all();
+  }
+  run_share(shared, loop, 0, &poll);
+
+  std::unique_lock lock(shared.mutex);
+  while (!shared.work_done.wait_for(lock, kPollInterval, [&] { return shared.busy_workers == 0; })) {
+    lock.unlock();
+    try {
+      poll();
+    } catch (...) {
+      stop_with(shared, std::current_exception());
+    }
+    lock.lock();
+  }
+  if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
+}
+
+void ThreadPool::join_workers() {
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->closing = true;
+  }
+  shared_->work_ready.notify_all();
+  for (auto& thread : shared_->workers) thread.join();
+}
+
+void ThreadPool::work(Shared& shared, std::size_t thread_index) {
+  std::uint64_t seen_generation = 0;
+  std::unique_lock lock(shared.mutex);
+  while (true) {
+    shared.work_ready.wait(lock, [&] { return shared.closing || shared.generation != seen_generation; });
+    if (shared.closing) return;
+    seen_generation = shared.generation;
+    const Loop& loop = *shared.loop;
+    lock.unlock();
+    run_share(shared, loop, thread_index, nullptr);
+    lock.lock();
+    if (--shared.busy_workers == 0) shared.work_done.notify_one();
+  }
+}
+
+void ThreadPool::run_share(Shared& shared, const Loop& loop, std::size_t thread_index, const Poll* poll) noexcept {
+  const std::size_t begin = loop.count * thread_index / loop.num_shares;
+  const std::size_t end = loop.count * (thread_index + 1) / loop.num_shares;
+  auto last_poll = std::chrono::steady_clock::now();
+  try {
+    for (std::size_t index = begin; index < end; ++index) {
+      if (shared.stopped.load(std::memory_order_relaxed)) return;
+      loop.task(index);
+      if (poll == nullptr) continue;
+      if (const auto now = std::chrono::steady_clock::now(); now - last_poll >= kPollInterval) {
+        last_poll = now;
+        (*poll)();
+      }
+    }
+  } catch (...) {
+    stop_with(shared, std::current_exception());
+  }
+}
+
+void ThreadPool::stop_with(Shared& shared, std::exception_ptr error) noexcept {
+  const std::lock_guard lock(shared.mutex);
+  if (!shared.error) shared.error = std::move(error);
+  shared.stopped.store(true, std::memory_order_relaxed);
+}
+
+}  // namespace rndfast
