@@ -1,0 +1,33 @@
+"""Random Network Distillation on Atari: faithful to the paper, with a compiled core.
+
+Importing the package registers every game as ``rndfast/<Game>-v5`` with Gymnasium.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+try:
+    from rndfast._core import DiscountedReturnFilter, RunningMoments, ThreadPool, gae
+except ModuleNotFoundError as error:
+    if error.name != "rndfast._core":
+        raise
+    raise ImportError(
+        "rndfast._core, the compiled part of rndfast, is missing: run 'pip install .' in a clone "
+        "of the repository (a bare source tree on sys.path is not enough)"
+    ) from error
+
+from rndfast.envs import AtariVectorEnv, register_envs
+
+__version__ = version("rndfast")
+
+__all__ = [
+    "AtariVectorEnv",
+    "DiscountedReturnFilter",
+    "RunningMoments",
+    "ThreadPool",
+    "__version__",
+    "gae",
+]
+
+register_envs()

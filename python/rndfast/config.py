@@ -1,0 +1,322 @@
+"""Every setting of a run, its unit and the paper's value, and the presets.
+
+The dataclasses are the command line, the TOML file and the documentation at once. Defaults are the
+paper's (Burda et al. 2018, table 5 and the authors' implementation); ``docs/algorithm.md`` lists
+each with its source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Section = TypeVar("Section")
+
+
+def _require(condition: bool, name: str, expected: str, got: object) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {expected}, got {got!r}")
+
+
+def _require_at_least(section: object, low: float, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        _require(low <= value < math.inf, name, f"finite and at least {low}", value)
+
+
+def _require_fraction(section: object, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        _require(0.0 <= value <= 1.0, name, "in [0, 1]", value)
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The game and the protocol it is played by (paper, table 4)."""
+
+    env_id: str = "rndfast/MontezumaRevenge-v5"
+    """Game: any of the ids that `rndfast info` lists."""
+    num_envs: int = 128
+    """Parallel environments."""
+    frameskip: int = 4
+    """Emulated frames per step; the action is repeated."""
+    maxpool: bool = True
+    """Take the pixel-wise maximum of the last two frames of a step."""
+    grayscale: bool = True
+    """Grey frames; otherwise RGB."""
+    img_height: int = 84
+    """Height of a frame, in pixels."""
+    img_width: int = 84
+    """Width of a frame, in pixels."""
+    stack_num: int = 4
+    """Frames that the policy sees at once; RND sees the newest alone."""
+    max_num_frames_per_episode: int = 18_000
+    """Longest episode, in emulated frames (4,500 steps at frameskip 4)."""
+    repeat_action_probability: float = 0.25
+    """Chance per emulated frame that the console repeats the previous action (sticky actions)."""
+    noop_max: int = 0
+    """Most no-op steps at an episode's start."""
+    use_fire_reset: bool = False
+    """Press FIRE at an episode's start where a game waits for it."""
+    episodic_life: bool = False
+    """End the episode when a life is lost."""
+    full_action_space: bool = False
+    """All 18 joystick actions even where a game uses fewer."""
+    reward_clipping: bool = True
+    """Train on the sign of the extrinsic reward; the logged returns stay unclipped."""
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, 1, "num_envs", "frameskip", "img_height", "img_width", "stack_num")
+        _require_at_least(self, 1, "max_num_frames_per_episode")
+        _require_at_least(self, 0, "noop_max")
+        _require_fraction(self, "repeat_action_probability")
+        _require(self.stack_num <= 255, "stack_num", "at most 255", self.stack_num)
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """Proximal policy optimisation with two value heads (paper, section 2.3 and table 5)."""
+
+    rollout_steps: int = 128
+    """Steps of each environment per rollout."""
+    learning_rate: float = 1e-4
+    """Adam's step size, for policy and predictor together; constant."""
+    adam_eps: float = 1e-8
+    """Adam's epsilon."""
+    update_epochs: int = 4
+    """Passes over each rollout."""
+    num_minibatches: int = 4
+    """Minibatches per pass: contiguous slices of environments, in order."""
+    ext_gamma: float = 0.999
+    """Discount of the extrinsic return, per step."""
+    int_gamma: float = 0.99
+    """Discount of the intrinsic return, per step."""
+    gae_lambda: float = 0.95
+    """GAE's weight of longer returns, for both streams."""
+    ext_coef: float = 2.0
+    """Weight of the extrinsic advantage."""
+    int_coef: float = 1.0
+    """Weight of the intrinsic advantage."""
+    clip_coef: float = 0.1
+    """PPO's clip range: probability ratios in [1 - clip_coef, 1 + clip_coef]."""
+    ent_coef: float = 0.001
+    """Weight of the entropy bonus."""
+    vf_coef: float = 1.0
+    """Weight of the value loss, half the mean squared error of each head."""
+    episodic_int_return: bool = False
+    """Cut the intrinsic return at episode ends too (the paper's ablation)."""
+    bootstrap_truncated: bool = False
+    """Bootstrap the extrinsic return where the frame limit cut an episode off; the paper counts it
+    as an end."""
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, 1, "rollout_steps", "update_epochs", "num_minibatches")
+        _require_at_least(self, 0.0, "ext_coef", "int_coef", "ent_coef", "vf_coef")
+        _require_fraction(self, "ext_gamma", "int_gamma", "gae_lambda")
+        for name in ("learning_rate", "adam_eps", "clip_coef"):
+            value = getattr(self, name)
+            _require(0.0 < value < math.inf, name, "finite and above 0", value)
+
+
+@dataclass(frozen=True)
+class RndConfig:
+    """Random network distillation (paper, sections 2.2 and 2.4)."""
+
+    predictor_proportion: float = 0.25
+    """Share of each minibatch that trains the predictor, drawn anew each time: 32 / num_envs in the
+    paper."""
+    obs_norm_steps: int = 6_400
+    """Steps per environment that a random agent plays before training, to start the pixel
+    statistics."""
+    obs_clip: float = 5.0
+    """Largest magnitude of a normalised pixel."""
+    int_return_direction: Literal["forward", "backward"] = "forward"
+    """How rewards are summed for the scale of the bonus: forward in time (the authors' code) or
+    backward (the paper)."""
+    int_reward_clip: float | None = None
+    """Largest normalised intrinsic reward; none in the paper."""
+    leaky_relu_slope: float = 0.2
+    """Slope below zero in the convolutions of target and predictor (TensorFlow's default, 0.2)."""
+    num_features: int = 512
+    """Outputs of target and predictor."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0.0 < self.predictor_proportion <= 1.0,
+            "predictor_proportion",
+            "in (0, 1]",
+            self.predictor_proportion,
+        )
+        _require_at_least(self, 1, "obs_norm_steps", "num_features")
+        _require_at_least(self, 0.0, "leaky_relu_slope")
+        _require(0.0 < self.obs_clip < math.inf, "obs_clip", "finite and above 0", self.obs_clip)
+        if self.int_reward_clip is not None:
+            _require(
+                0.0 < self.int_reward_clip < math.inf,
+                "int_reward_clip",
+                "finite and above 0",
+                self.int_reward_clip,
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where, how long and on what a run goes; nothing here changes the algorithm."""
+
+    run_dir: Path = Path("runs/rnd")
+    """Directory of the run; must not exist yet, unless it is resumed."""
+    total_transitions: int = 491_520_000
+    """Transitions to train on, summed over environments (30,000 rollouts of 128 x 128)."""
+    seed: int = 1
+    """Seed of networks, actions and environments; environment i gets its own."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the networks live."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the networks' passes; weights and statistics stay float32 and float64."""
+    num_threads: int = 0
+    """Threads for emulation, kernels and network passes; 0: one per core. Results do not depend on
+    it on the CPU."""
+    micro_batch_size: int = 128
+    """Largest number of observations that pass through a network at once on the CPU; changes
+    rounding only."""
+    checkpoint_interval_rollouts: int = 20
+    """Rollouts between checkpoints; one is also written at the end and when the run is stopped."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints to keep."""
+    tracker: Literal["none", "trackio", "wandb"] = "none"
+    """Experiment tracker to log to as well (pip install 'rndfast[trackers]')."""
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, 1, "total_transitions", "micro_batch_size")
+        _require_at_least(self, 1, "checkpoint_interval_rollouts", "keep_checkpoints")
+        _require_at_least(self, 0, "num_threads")
+        _require(0 <= self.seed < 2**31, "seed", "in [0, 2147483648)", self.seed)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    ppo: PpoConfig = field(default_factory=PpoConfig)
+    rnd: RndConfig = field(default_factory=RndConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.env.num_envs % self.ppo.num_minibatches == 0,
+            "num_envs",
+            f"a multiple of num_minibatches ({self.ppo.num_minibatches})",
+            self.env.num_envs,
+        )
+
+    @property
+    def rollout_transitions(self) -> int:
+        """Transitions of one rollout, over all environments."""
+        return self.ppo.rollout_steps * self.env.num_envs
+
+
+PRESETS: dict[str, Config] = {
+    # the paper's full protocol: every default above
+    "paper": Config(),
+    # the same algorithm at the size of a laptop's CPU
+    "laptop": Config(
+        env=EnvConfig(num_envs=32),
+        ppo=PpoConfig(rollout_steps=64),
+        rnd=RndConfig(obs_norm_steps=128),
+        run=RunConfig(total_transitions=1_000_000),
+    ),
+}
+
+
+def to_toml(config: Config) -> str:
+    """Write a configuration as TOML, one table per section; settings that are None are left out."""
+    sections = {
+        section: {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in values.items()
+            if value is not None
+        }
+        for section, values in dataclasses.asdict(config).items()
+    }
+    return tomli_w.dumps(sections)
+
+
+def from_toml(text: str, base: Config | None = None) -> Config:
+    """Read a configuration; settings that the text lacks come from ``base``, else the paper.
+
+    Raises:
+        ValueError: The text is no TOML, or a table, a setting, a type or a value is wrong.
+    """
+    base = base or Config()
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"not a TOML file: {error}") from None
+    sections = {}
+    for name, values in tables.items():
+        _require_known(name, [section.name for section in dataclasses.fields(base)], "table")
+        if not isinstance(values, dict):
+            raise ValueError(f"[{name}] must be a table, got {values!r}")
+        sections[name] = _replace(getattr(base, name), values)
+    return dataclasses.replace(base, **sections)
+
+
+def load_run_config(run_dir: Path) -> Config:
+    """The configuration of a run, wherever its directory lies now.
+
+    Raises:
+        FileNotFoundError: There is no run.
+        ValueError: Its ``config.toml`` is not right.
+    """
+    path = run_dir / "config.toml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{run_dir} is no run directory: it has no config.toml")
+    config = from_toml(path.read_text())
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, run_dir=run_dir))
+
+
+def _replace(section: Section, values: dict[str, Any]) -> Section:
+    """A copy of a configuration section with other values, their types checked."""
+    hints = typing.get_type_hints(type(section))
+    converted = {}
+    for name, value in values.items():
+        _require_known(name, list(hints), "setting")
+        converted[name] = _convert(name, value, hints[name])
+    return dataclasses.replace(section, **converted)  # type: ignore[type-var]
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is Literal:
+        _require(value in typing.get_args(hint), name, f"one of {typing.get_args(hint)}", value)
+        return value
+    if isinstance(
+        hint, types.UnionType
+    ):  # float | None; None is written by leaving the setting out
+        hint = typing.get_args(hint)[0]
+    accepted = {float: (int, float), Path: (str,)}.get(hint, (hint,))
+    is_right = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
+    _require(is_right, name, f"of type {hint.__name__}", value)
+    return hint(value)
+
+
+def _require_known(name: str, known: list[str], what: str) -> None:
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    raise ValueError(f"unknown {what} {name!r}{hint}")
