@@ -1,0 +1,125 @@
+"""The arguments of each command: dataclasses that tyro turns into flags and help."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import tyro
+
+from rndfast.config import PRESETS, Config, from_toml, load_run_config
+
+Arguments = TypeVar("Arguments")
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train PPO with RND.
+
+    Settings: those of the preset, then those of the file, then the flags below.
+    """
+
+    preset: Literal["paper", "laptop"] = "paper"
+    """Settings to start from: the paper's, or the same algorithm at the size of a laptop's CPU."""
+    config: Path | None = None
+    """TOML file with settings, as a run's config.toml; those that it lacks come from the preset."""
+    resume: Path | None = None
+    """Run directory to go on with, with its own settings; only those of [run] may be changed."""
+    settings: Config = dataclasses.field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class EvalArguments:
+    """Play episodes with a trained agent, print their statistics and record the first one."""
+
+    run_dir: tyro.conf.Positional[Path]
+    """Run directory."""
+    checkpoint: str | None = None
+    """Checkpoint to load, for example step-000001000000; the newest that verifies if left out."""
+    episodes: int = 8
+    """Episodes to play, in parallel."""
+    seed: int = 0
+    """Seed of the consoles and of the actions."""
+    num_threads: int = 0
+    """Threads; 0: one per core."""
+    video: Path | None = None
+    """Where the video (mp4) of the first episode goes; eval/ in the run directory if left out."""
+    record: bool = True
+    """Record a video (pip install 'rndfast[video]')."""
+
+
+@dataclass(frozen=True)
+class InfoArguments:
+    """Describe a run and verify its checkpoints; without a run directory, this installation."""
+
+    run_dir: tyro.conf.Positional[Path | None] = None
+    """Run directory."""
+
+
+def parse_train(argv: list[str]) -> TrainArguments:
+    """Resolve preset, file, run to resume and flags into one configuration.
+
+    Raises:
+        ValueError: Options contradict each other, or a setting's value is wrong.
+        OSError: The file cannot be read.
+    """
+    # a first pass finds where the settings come from; help and mistakes are the second one's to
+    # report
+    sources = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    sources.add_argument("--preset", choices=PRESETS)
+    sources.add_argument("--config", type=Path)
+    sources.add_argument("--resume", type=Path)
+    try:
+        source, _ = sources.parse_known_args(argv)
+    except argparse.ArgumentError:
+        source = argparse.Namespace(preset=None, config=None, resume=None)
+
+    settings = PRESETS[source.preset or "paper"]
+    if source.resume is not None:
+        if source.preset or source.config:
+            raise ValueError(
+                "--resume goes on with the run's own settings: leave --preset and --config out"
+            )
+        settings = load_run_config(source.resume)
+    elif source.config is not None:
+        try:
+            settings = from_toml(source.config.read_text(), settings)
+        except ValueError as error:
+            raise ValueError(f"{source.config}: {error}") from None
+
+    arguments = tyro.cli(
+        TrainArguments,
+        args=argv,
+        prog="rndfast train",
+        default=TrainArguments(source.preset or "paper", source.config, source.resume, settings),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    if arguments.resume is not None:
+        require_same_algorithm(settings, arguments.settings)
+    return arguments
+
+
+def require_same_algorithm(before: Config, now: Config) -> None:
+    """Check that a resumed run changes nothing but where, how long and on what it runs.
+
+    Raises:
+        ValueError: A setting of the algorithm, the seed or the directory differs.
+    """
+    for section in ("env", "ppo", "rnd", "run"):
+        was, is_ = getattr(before, section), getattr(now, section)
+        fields = [field.name for field in dataclasses.fields(was)]
+        fixed = fields if section != "run" else ["seed", "run_dir"]
+        for name in fixed:
+            if getattr(was, name) != getattr(is_, name):
+                raise ValueError(
+                    f"{name} of a resumed run must stay {getattr(was, name)!r}, "
+                    f"got {getattr(is_, name)!r}"
+                )
+
+
+def parse(arguments: type[Arguments], argv: list[str], command: str) -> Arguments:
+    """Parse a command's arguments; exits with code 2 and a message if they are wrong."""
+    return tyro.cli(arguments, args=argv, prog=f"rndfast {command}")

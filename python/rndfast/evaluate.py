@@ -1,0 +1,222 @@
+"""Playing episodes with a trained agent: statistics, and a video of the intrinsic reward."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from rndfast.agent import Agent
+from rndfast.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoint
+from rndfast.config import Config, from_toml
+from rndfast.interruption import Interruption
+from rndfast.rnd import intrinsic_rewards
+from rndfast.rollout import Rollout, evaluate_policy, sample_actions
+from rndfast.train import make_env
+from rndfast.workers import Workers
+
+STEPS_PER_S = 15  # of a console at 60 frames per second and frameskip 4
+PICTURE_HEIGHT, PICTURE_WIDTH = 210, 160
+
+
+@dataclass
+class Episode:
+    """One episode, from reset to end."""
+
+    ext_return: float = 0.0  # unclipped
+    length_steps: int = 0
+    int_rewards: list[float] = field(default_factory=list)  # after each step, scaled as in training
+    pictures: list[NDArray[np.uint8]] = field(
+        default_factory=list
+    )  # (H, W, 3); only of a recorded episode
+
+
+def evaluate(
+    run_dir: Path,
+    *,
+    checkpoint_name: str | None = None,
+    episodes: int = 8,
+    seed: int = 0,
+    num_threads: int = 0,
+    video: Path | None = None,
+    record: bool = True,
+) -> list[Episode]:
+    """Play ``episodes`` episodes, print their statistics and record the first.
+
+    The agent samples its actions, as in training, by the protocol that it was trained on. Nothing
+    is learnt.
+
+    Args:
+        run_dir: Directory of a run.
+        checkpoint_name: ``step-<transitions>``; None: the newest that verifies.
+        episodes: Episodes, played in parallel.
+        seed: Seed of consoles and actions: the same seed plays the same episodes.
+        num_threads: Threads; 0: one per core.
+        video: Path of the mp4; None: ``eval/`` in the run directory.
+        record: Record a video; needs the ``video`` extra.
+
+    Raises:
+        CheckpointError: No checkpoint verifies, or the one named does not.
+        ImportError: ``record`` without the libraries of the ``video`` extra.
+        ValueError: ``episodes`` is below 1.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if record:
+        require_video_libraries()
+    console = Console(highlight=False)
+    checkpoint = find_checkpoint(run_dir, checkpoint_name, console)
+    trained = from_toml(checkpoint.config_toml)
+    config = dataclasses.replace(
+        trained, run=dataclasses.replace(trained.run, device="cpu", num_threads=num_threads)
+    )
+    played = play(config, checkpoint, episodes, seed, record)
+    console.print(statistics_table(played, f"{checkpoint.path.name} of {run_dir}, seed {seed}"))
+    if record:
+        path = video or run_dir / "eval" / f"{checkpoint.path.name}-seed{seed}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, played[0])
+        console.print(f"video of the first episode: {path}")
+    return played
+
+
+def find_checkpoint(run_dir: Path, name: str | None, console: Console) -> Checkpoint:
+    """The checkpoint of that name, or the newest that verifies."""
+    directory = run_dir / "checkpoints"
+    if name is not None:
+        return load_checkpoint(directory / name)
+    checkpoint, problems = load_newest_checkpoint(directory)
+    for problem in problems:
+        console.print(f"skipped a checkpoint: {problem}")
+    return checkpoint
+
+
+def play(
+    config: Config, checkpoint: Checkpoint, num_episodes: int, seed: int, record: bool
+) -> list[Episode]:
+    """Play one episode in each of ``num_episodes`` environments."""
+    one_step = dataclasses.replace(
+        config,
+        env=dataclasses.replace(config.env, num_envs=num_episodes),
+        ppo=dataclasses.replace(config.ppo, rollout_steps=1, num_minibatches=1),
+    )
+    episodes = [Episode() for _ in range(num_episodes)]
+    is_playing = np.ones(num_episodes, np.bool_)
+    with (
+        Interruption(),
+        Workers(config.run) as workers,
+        contextlib.closing(make_env(one_step, workers.num_threads)) as env,
+        picture_source(one_step, seed) if record else contextlib.nullcontext() as next_picture,
+    ):
+        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        agent.load_state(checkpoint.state)
+        agent.generator.manual_seed(seed)
+        int_return_std = np.sqrt(agent.int_return_moments.var)
+        rollout = Rollout(one_step)
+        rollout.start(env.reset(seed=seed)[0])
+
+        while is_playing.any():
+            logits = evaluate_policy(agent, rollout, rollout.indices()[0], workers).logits
+            actions = sample_actions(logits, agent.generator)[0].numpy()
+            observations, _, terminated, truncated, info = env.step(actions)
+            rollout.store_next(0, observations, terminated | truncated)
+            int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)[0] / int_return_std
+            rollout.carry_over()
+
+            if is_playing[0] and next_picture is not None:
+                episodes[0].pictures.append(next_picture(actions[0]))
+            for n in np.flatnonzero(is_playing):
+                episodes[n].int_rewards.append(float(int_rewards[n]))
+                if terminated[n] or truncated[n]:
+                    episodes[n].ext_return = float(info["episode_return"][n])
+                    episodes[n].length_steps = int(info["episode_length"][n])
+            is_playing &= ~(terminated | truncated)
+    return episodes
+
+
+@contextlib.contextmanager
+def picture_source(config: Config, seed: int) -> Iterator[Callable[[np.int64], NDArray[np.uint8]]]:
+    """Colour pictures of environment 0: a console of its seed that is given its actions."""
+    env = make_env(
+        config,
+        num_threads=1,
+        num_envs=1,
+        grayscale=False,
+        img_height=PICTURE_HEIGHT,
+        img_width=PICTURE_WIDTH,
+        stack_num=1,
+    )
+    with contextlib.closing(env):
+        env.reset(seed=seed)
+
+        def next_picture(action: np.int64) -> NDArray[np.uint8]:
+            observations = env.step(np.array([action]))[0]
+            picture: NDArray[np.uint8] = observations[0, -1]
+            return picture
+
+        yield next_picture
+
+
+def statistics_table(episodes: list[Episode], title: str) -> Table:
+    """Mean, spread and range of the episodes' returns, lengths and intrinsic rewards."""
+    table = Table("", "mean", "std", "min", "max", title=f"{len(episodes)} episodes of {title}")
+    rows = {
+        "return (unclipped)": [episode.ext_return for episode in episodes],
+        "length (steps)": [float(episode.length_steps) for episode in episodes],
+        "mean intrinsic reward": [float(np.mean(episode.int_rewards)) for episode in episodes],
+    }
+    for name, values in rows.items():
+        figures = (np.mean(values), np.std(values), np.min(values), np.max(values))
+        table.add_row(name, *(f"{figure:.4g}" for figure in figures))
+    return table
+
+
+def require_video_libraries() -> None:
+    """Check that a video can be written before anything is played.
+
+    Raises:
+        ImportError: The ``video`` extra is not installed.
+    """
+    for library in ("imageio_ffmpeg", "matplotlib"):
+        if importlib.util.find_spec(library) is None:
+            raise ImportError(
+                f"recording needs {library}: pip install 'rndfast[video]', or use --no-record"
+            )
+
+
+def write_video(path: Path, episode: Episode) -> None:
+    """Write an mp4: the picture, and the episode's intrinsic reward with a moving mark."""
+    import imageio_ffmpeg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 4.8), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    picture_axes, reward_axes = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    picture_axes.set_axis_off()
+    reward_axes.plot(episode.int_rewards, color="tab:blue", linewidth=0.8)
+    reward_axes.set(xlabel="agent step", ylabel="intrinsic reward (scaled)")
+    reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
+    picture = picture_axes.imshow(episode.pictures[0], aspect=0.75, animated=True)
+    (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
+
+    canvas.draw()
+    background = canvas.copy_from_bbox(figure.bbox)
+    writer = imageio_ffmpeg.write_frames(str(path), canvas.get_width_height(), fps=STEPS_PER_S)
+    writer.send(None)
+    with contextlib.closing(writer):
+        for step, pixels in enumerate(episode.pictures):
+            canvas.restore_region(background)
+            picture.set_data(pixels)
+            mark.set_data([step], [episode.int_rewards[step]])
+            picture_axes.draw_artist(picture)
+            reward_axes.draw_artist(mark)
+            writer.send(np.asarray(canvas.buffer_rgba())[..., :3].tobytes())

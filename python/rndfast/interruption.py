@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM: the first asks a run to stop, a second Ctrl-C ends the process at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop.
+
+    Not an Exception, so that nothing catches it on the way by accident.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class Interruption:
+    """Turns the first SIGINT or SIGTERM into :class:`Interrupted`, raised where the main thread is.
+
+    Inside :meth:`shielded` blocks it is held back until their end. Outside the main thread, where
+    Python delivers no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._shield_depth = 0
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._previous[signum] = signal.signal(signum, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+
+    @contextlib.contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Let a block finish before an interruption is raised."""
+        self._shield_depth += 1
+        try:
+            yield
+        finally:
+            self._shield_depth -= 1
+        if self._received is not None and self._shield_depth == 0:
+            raise Interrupted(self._received)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            if signum == signal.SIGINT:
+                os._exit(128 + signum)
+            return
+        self._received = signum
+        if self._shield_depth == 0:
+            raise Interrupted(signum)

@@ -1,0 +1,116 @@
+"""The intrinsic reward and the distillation loss (paper, sections 2.2 and 2.4).
+
+Both read the newest frame of the *next* observation. Per rollout: rewards with the statistics so
+far, then the update of the statistics, then training with the new ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rndfast._core import normalize_frames
+from rndfast.agent import Agent, require_finite
+from rndfast.config import RndConfig
+from rndfast.rollout import Rollout, SameStepEnv, newest_frames
+from rndfast.workers import Workers, as_numpy
+
+
+class ObservationNormalizer:
+    """``clip((frame - mean) / std)`` with the pixel statistics of one moment."""
+
+    def __init__(self, agent: Agent, obs_clip: float) -> None:
+        self._mean = agent.obs_moments.mean
+        self._var = agent.obs_moments.var
+        self._clip = obs_clip
+
+    def next_frames(
+        self, rollout: Rollout, indices: NDArray[np.int64], workers: Workers
+    ) -> torch.Tensor:
+        """``(B, C, H, W)`` RND inputs of transitions, on the device."""
+        frames = workers.empty(len(indices), *rollout.frames.shape[2:])
+        normalize_frames(
+            rollout.frames,
+            rollout.next_frame_indices(indices),
+            self._mean,
+            self._var,
+            out=as_numpy(frames),
+            clip=self._clip,
+        )
+        return workers.to_device(frames)
+
+
+def initialize_obs_moments(
+    agent: Agent, env: SameStepEnv, num_steps: int, rollout_steps: int, seed: int
+) -> None:
+    """Start the pixel statistics with a random agent's frames.
+
+    They are merged once per ``rollout_steps`` steps. The caller resets the environments afterwards:
+    nothing of these episodes enters training.
+    """
+    rng = np.random.default_rng(seed)
+    observations, _ = env.reset(seed=seed)
+    num_envs = len(observations)
+    frames: list[NDArray[np.uint8]] = []
+    for step in range(1, num_steps + 1):
+        actions = rng.integers(agent.num_actions, size=num_envs)
+        observations = env.step(actions)[0]
+        frames.append(newest_frames(observations))
+        if step % rollout_steps == 0 or step == num_steps:
+            agent.obs_moments.update(np.stack(frames))
+            frames.clear()
+
+
+def feature_errors(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """``(B,)``: mean over features of the squared prediction error."""
+    return (predicted - target).square().mean(dim=1)
+
+
+def intrinsic_rewards(
+    agent: Agent, rollout: Rollout, config: RndConfig, workers: Workers
+) -> NDArray[np.float32]:
+    """``(T, N)`` float32: the predictor's error on each next frame, not yet scaled."""
+    normalizer = ObservationNormalizer(agent, config.obs_clip)
+
+    def rewards(indices: NDArray[np.int64]) -> torch.Tensor:
+        with torch.no_grad(), workers.autocast():
+            frames = normalizer.next_frames(rollout, indices, workers)
+            return feature_errors(agent.rnd.predictor(frames), agent.rnd.target(frames)).cpu()
+
+    errors: NDArray[np.float32] = torch.cat(
+        list(workers.map(rewards, rollout.indices().ravel()))
+    ).numpy()
+    require_finite("intrinsic rewards", errors)
+    return errors.reshape(rollout.num_steps, rollout.num_envs)
+
+
+def scale_intrinsic_rewards(
+    agent: Agent, rewards: NDArray[np.float32], config: RndConfig
+) -> NDArray[np.float32]:
+    """Divide by the running standard deviation of the discounted intrinsic returns.
+
+    The rollout enters the statistics first; the mean is not subtracted (paper, section 2.4).
+    """
+    returns = agent.int_return_filter.update(rewards)
+    agent.int_return_moments.update(returns)
+    scaled = (rewards / np.sqrt(agent.int_return_moments.var)).astype(np.float32)
+    if config.int_reward_clip is not None:
+        np.clip(scaled, -config.int_reward_clip, config.int_reward_clip, out=scaled)
+    require_finite("scaled intrinsic rewards", scaled)
+    return scaled
+
+
+def target_features(
+    agent: Agent, rollout: Rollout, normalizer: ObservationNormalizer, workers: Workers
+) -> torch.Tensor:
+    """``(T * N, features)`` on the device: the target's outputs for every next frame."""
+
+    def features(indices: NDArray[np.int64]) -> torch.Tensor:
+        with torch.no_grad(), workers.autocast():
+            result: torch.Tensor = agent.rnd.target(
+                normalizer.next_frames(rollout, indices, workers)
+            )
+        return result
+
+    return torch.cat(list(workers.map(features, rollout.indices().ravel())))

@@ -1,0 +1,246 @@
+"""Training: collect, intrinsic rewards, advantages, update, log."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from rndfast.agent import Agent
+from rndfast.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
+from rndfast.config import Config, to_toml
+from rndfast.envs import AtariVectorEnv
+from rndfast.games import parse_game
+from rndfast.interruption import Interruption
+from rndfast.metrics import Metrics, MetricsWriter, require_tracker
+from rndfast.ppo import compute_advantages, extrinsic_rewards, update
+from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
+from rndfast.rollout import Rollout, collect
+from rndfast.workers import Workers
+
+# Called once per rollout with its metrics, and with a line of text where there is something to say.
+View = Callable[[Metrics | str], None]
+
+
+def make_env(config: Config, num_threads: int, **overrides: Any) -> AtariVectorEnv:
+    """The training environment: ``config.env``, same-step autoreset, unclipped rewards."""
+    settings = dataclasses.asdict(config.env)
+    game = parse_game(settings.pop("env_id"))
+    settings |= {
+        "reward_clipping": False,
+        "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
+        "num_threads": num_threads,
+    }
+    return AtariVectorEnv(game, **(settings | overrides))
+
+
+def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
+    """Train PPO with RND; returns the run directory.
+
+    Args:
+        config: All settings. The run goes to ``config.run.run_dir``.
+        resume: Go on from the newest checkpoint in the run directory that verifies. Networks,
+        optimiser, statistics
+            and random streams go on bit for bit; the consoles begin new episodes.
+        view: Receives each rollout's metrics, and lines of text.
+
+    Raises:
+        FileExistsError: The run directory exists already (without ``resume``).
+        FloatingPointError: A loss, reward, statistic or weight became NaN or infinite. The state
+            before that rollout is saved.
+        CheckpointError: With ``resume``, no checkpoint verifies.
+        Interrupted: Ctrl-C or SIGTERM. The state after the last whole rollout is saved.
+    """
+    run = config.run
+    require_tracker(run.tracker)
+    checkpoint = resume_run_dir(config, view) if resume else None
+    with (
+        Interruption() as interruption,
+        Workers(run) as workers,
+        contextlib.closing(make_env(config, workers.num_threads)) as env,
+    ):
+        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        if checkpoint is not None:
+            agent.load_state(checkpoint.state)
+        else:
+            start_run_dir(config)
+            view(
+                f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
+                "to start the pixel statistics"
+            )
+            initialize_obs_moments(
+                agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
+            )
+        rollout = Rollout(config)
+        rollout.start(env.reset(seed=episode_seed(run.seed, agent.transitions))[0])
+
+        with RunRecorder(config, agent, interruption) as recorder:
+            while agent.transitions < run.total_transitions:
+                clock = Stopwatch()
+                # collect
+                collect(agent, env, rollout, workers)
+                clock.lap("collect")
+
+                # intrinsic rewards, with the pixel statistics as they were; then these move on
+                raw_int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
+                int_rewards = scale_intrinsic_rewards(agent, raw_int_rewards, config.rnd)
+                agent.obs_moments.update(rollout.observation_frames())
+                clock.lap("bonus")
+
+                # advantages
+                ext_rewards = extrinsic_rewards(rollout, config.env)
+                advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
+                clock.lap("advantages")
+
+                # update
+                losses = update(agent, rollout, advantages, config, workers)
+                agent.transitions += config.rollout_transitions
+                clock.lap("learn")
+
+                # log
+                metrics = {
+                    "transitions": agent.transitions,
+                    **episode_metrics(rollout),
+                    "rnd/intrinsic_reward": float(int_rewards.mean()),
+                    "rnd/intrinsic_reward_max": float(int_rewards.max()),
+                    "rnd/prediction_error": float(raw_int_rewards.mean()),
+                    "rnd/intrinsic_return_std": math.sqrt(float(agent.int_return_moments.var)),
+                    "rollout/extrinsic_reward": float(ext_rewards.mean()),
+                    **{f"losses/{name}": value for name, value in losses.items()},
+                    **clock.metrics(rollout, config),
+                }
+                recorder.record(metrics)
+                view(metrics)
+                rollout.carry_over()
+    return run.run_dir
+
+
+class RunRecorder:
+    """Writes metrics and checkpoints, and on any failure saves the state after the last rollout.
+
+    Use as a context manager around training.
+    """
+
+    def __init__(self, config: Config, agent: Agent, interruption: Interruption) -> None:
+        (config.run.run_dir / "config.toml").write_text(to_toml(config))
+        self._config = config
+        self._agent = agent
+        self._interruption = interruption
+        self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), agent.transitions)
+        self._state = agent.state()  # after the last whole rollout
+        self._save()
+
+    def record(self, metrics: Metrics) -> None:
+        """End a rollout: write its metrics, and a checkpoint if one is due."""
+        run = self._config.run
+        with self._interruption.shielded():
+            self._state = self._agent.state()
+            self._metrics.write(metrics)
+            num_rollouts = self._agent.transitions // self._config.rollout_transitions
+            is_last = self._agent.transitions >= run.total_transitions
+            if is_last or num_rollouts % run.checkpoint_interval_rollouts == 0:
+                self._save()
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self._config.run.run_dir / "checkpoints",
+            int(self._state["transitions"]),
+            self._state,
+            to_toml(self._config),
+            self._config.run.keep_checkpoints,
+        )
+
+    def __enter__(self) -> RunRecorder:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._metrics.close()
+        # where the system refused to write (full disk), another write would only hide the reason
+        if error is not None and not isinstance(error, OSError):
+            self._save()
+
+
+def start_run_dir(config: Config) -> None:
+    """Create the run directory.
+
+    Raises:
+        FileExistsError: It exists already.
+    """
+    run_dir = config.run.run_dir
+    try:
+        run_dir.mkdir(parents=True)
+    except FileExistsError:
+        raise FileExistsError(
+            f"run directory {run_dir} exists already: choose another --run-dir, "
+            f"or go on with --resume {run_dir}"
+        ) from None
+
+
+def resume_run_dir(config: Config, view: View) -> Checkpoint:
+    """The newest checkpoint of a run that verifies."""
+    checkpoint, problems = load_newest_checkpoint(config.run.run_dir / "checkpoints")
+    for problem in problems:
+        view(f"skipped a checkpoint: {problem}")
+    view(f"resuming from {checkpoint.path}; the consoles begin new episodes")
+    return checkpoint
+
+
+def episode_seed(seed: int, transitions: int) -> int:
+    """Seed of the consoles where training starts or resumes; the random agent's is ``seed``."""
+    return (seed * 1_000_003 + transitions + 1) % 2**31
+
+
+class Stopwatch:
+    """Wall time of each phase of an iteration."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    def lap(self, phase: str) -> None:
+        """End a phase."""
+        now = time.perf_counter()
+        self._seconds[phase] = now - self._last
+        self._last = now
+
+    def metrics(self, rollout: Rollout, config: Config) -> Metrics:
+        """Seconds per phase, and the speed of the whole iteration."""
+        total_s = time.perf_counter() - self._started
+        transitions_per_s = config.rollout_transitions / total_s
+        return {
+            "charts/SPS": transitions_per_s,
+            "perf/emulated_frames_per_s": transitions_per_s * config.env.frameskip,
+            "perf/env_s": rollout.env_s,
+            "perf/inference_s": rollout.inference_s,
+            "perf/bonus_s": self._seconds["bonus"],
+            "perf/advantages_s": self._seconds["advantages"],
+            "perf/learn_s": self._seconds["learn"],
+            "perf/iteration_s": total_s,
+            "perf/peak_memory_mib": peak_memory_mib(),
+        }
+
+
+def peak_memory_mib() -> float:
+    """Most memory that this process has had resident so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def episode_metrics(rollout: Rollout) -> Metrics:
+    """Unclipped returns and lengths of the episodes that ended in a rollout; None if none did."""
+    returns, lengths = rollout.episodes.returns, rollout.episodes.lengths_steps
+    return {
+        "charts/episodes": len(returns),
+        "charts/episodic_return": statistics.fmean(returns) if returns else None,
+        "charts/episodic_return_max": max(returns, default=None),
+        "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
+    }
