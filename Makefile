@@ -1,0 +1,76 @@
+# One command for each chore; `make` lists them. Everything goes into .venv, nothing else is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+# The only pin of torch is in requirements-dev.txt. On Linux the plain name would be a CUDA build of gigabytes.
+TORCH := $(shell grep '^torch==' requirements-dev.txt)
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test test-python test-cpp lint format types stubs sanitize package bench clean
+
+help:  ## list the chores
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+.venv/installed: requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit("rndfast needs Python 3.10 or newer") if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv .venv
+ifeq ($(shell uname),Linux)
+	$(BIN)/pip install -q '$(TORCH)+cpu' || $(BIN)/pip install -q '$(TORCH)+cpu' --index-url $(CPU_WHEELS)
+endif
+	$(BIN)/pip install -q -r requirements-dev.txt
+	touch $@
+
+.venv/built: .venv/installed $(SOURCES)
+	$(BIN)/pip install -q --no-deps --no-build-isolation -Ccmake.define.RNDFAST_WERROR=$(if $(CI),ON,OFF) -e .
+	touch $@
+
+setup: .venv/built  ## install everything into .venv and compile the core
+
+demo: setup  ## train on Montezuma's Revenge for a few minutes
+	$(BIN)/rndfast train --preset laptop --total-transitions 65536 --run-dir $(RUN_DIR)
+
+test: test-cpp test-python  ## run all tests
+
+test-python: setup
+	$(BIN)/python -m pytest
+
+test-cpp: .venv/installed
+	cmake --preset release
+	cmake --build --preset release
+	ctest --preset release
+
+lint: setup  ## check style, formatting and spelling
+	ruff check
+	ruff format --check
+	clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp')
+	codespell $$(git ls-files | grep -v third_party)
+
+format: setup  ## apply the formatting
+	ruff check --fix
+	ruff format
+	clang-format -i $$(git ls-files '*.cpp' '*.hpp')
+
+types: setup  ## check types (mypy strict) and that the committed stub is fresh
+	mypy
+	pybind11-stubgen rndfast._core -o build/stubs --exit-code
+	diff -u python/rndfast/_core.pyi build/stubs/rndfast/_core.pyi
+
+stubs: setup  ## regenerate python/rndfast/_core.pyi
+	pybind11-stubgen rndfast._core -o python --exit-code
+
+sanitize: .venv/installed  ## run the C++ tests under ASan, UBSan and TSan
+	for preset in asan tsan; do \
+	  cmake --preset $$preset && cmake --build --preset $$preset && ctest --preset $$preset || exit 1; \
+	done
+
+package: setup  ## build sdist and wheel and try the wheel in a clean environment
+	$(BIN)/python .ci/check_package.py
+
+bench: setup  ## time the kernels beside NumPy and PyTorch
+	$(BIN)/python benchmarks/bench_core.py
+
+clean:  ## delete everything that was built
+	rm -rf .venv build dist
