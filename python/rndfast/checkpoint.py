@@ -17,6 +17,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from rndfast.files import sync_directory, write_durably
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 TENSORS = "agent.safetensors"
@@ -68,10 +70,10 @@ def save_checkpoint(
             "sha256": {name: _sha256(data) for name, data in contents.items()},
         }
         for name, data in {**contents, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
-            _write_durably(temporary / name, data)
-        _sync_directory(temporary)
+            write_durably(temporary / name, data)
+        sync_directory(temporary)
         temporary.rename(final)
-        _sync_directory(directory)
+        sync_directory(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in list_checkpoints(directory)[keep:]:
@@ -100,12 +102,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 f"{path / name} is damaged: its SHA-256 sum is not the one in {MANIFEST}"
             )
         contents[name] = data
-    return Checkpoint(
-        path=path,
-        transitions=manifest["transitions"],
-        config_toml=contents[CONFIG].decode(),
-        state=safetensors.torch.load(contents[TENSORS]),
-    )
+    try:
+        state = safetensors.torch.load(contents[TENSORS])
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path / TENSORS} is no safetensors file: {error}") from None
+    return Checkpoint(path, manifest["transitions"], contents[CONFIG].decode(), state)
 
 
 def load_newest_checkpoint(directory: Path) -> tuple[Checkpoint, list[str]]:
@@ -155,18 +156,3 @@ def _read(path: Path, max_bytes: int | None = None) -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from rndfast.config import RunConfig
+from rndfast.files import replace_durably
 
 Metrics = dict[str, float | int | None]
 
@@ -80,6 +80,4 @@ def keep_rows_until(path: Path, transitions: int) -> None:
     """Drop the rows of a ``metrics.jsonl`` that lie after ``transitions``, atomically."""
     rows = read_metrics(path)
     kept = [row for row in rows if (row["transitions"] or 0) <= transitions]
-    temporary = path.with_suffix(f".tmp-{os.getpid()}")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    temporary.replace(path)
+    replace_durably(path, "".join(json.dumps(row) + "\n" for row in kept))

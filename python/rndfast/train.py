@@ -19,6 +19,7 @@ from rndfast.agent import Agent
 from rndfast.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from rndfast.config import Config, to_toml
 from rndfast.envs import AtariVectorEnv
+from rndfast.files import replace_durably
 from rndfast.games import parse_game
 from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics, MetricsWriter, require_tracker
@@ -131,7 +132,7 @@ class RunRecorder:
     """
 
     def __init__(self, config: Config, agent: Agent, interruption: Interruption) -> None:
-        (config.run.run_dir / "config.toml").write_text(to_toml(config))
+        replace_durably(config.run.run_dir / "config.toml", to_toml(config))
         self._config = config
         self._agent = agent
         self._interruption = interruption

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from rndfast.config import PRESETS, Config, from_toml, load_run_config, to_toml
+
+
+def flat(config: Config) -> dict[str, object]:
+    """Every setting by its name, which is unique over all sections."""
+    sections = dataclasses.asdict(config).values()
+    settings = [item for section in sections for item in section.items()]
+    assert len(settings) == len(dict(settings))
+    return dict(settings)
+
+
+def test_the_laptop_preset_changes_the_size_alone() -> None:
+    paper, laptop = flat(PRESETS["paper"]), flat(PRESETS["laptop"])
+    changed = {name for name, value in paper.items() if laptop[name] != value}
+    assert changed == {"num_envs", "rollout_steps", "obs_norm_steps", "total_transitions"}
+
+
+def test_the_papers_budget_is_30000_rollouts() -> None:
+    paper = PRESETS["paper"]
+    assert paper.run.total_transitions / paper.rollout_transitions == 30_000
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_configuration_survives_toml(preset: str) -> None:
+    config = PRESETS[preset]
+    clipped = dataclasses.replace(config, rnd=dataclasses.replace(config.rnd, int_reward_clip=2.5))
+    for original in (config, clipped):
+        assert from_toml(to_toml(original)) == original
+
+
+def test_settings_that_a_file_lacks_come_from_the_base() -> None:
+    config = from_toml("[ppo]\nlearning_rate = 1\n", PRESETS["laptop"])
+    laptop = PRESETS["laptop"]
+    assert config == dataclasses.replace(
+        laptop, ppo=dataclasses.replace(laptop.ppo, learning_rate=1.0)
+    )
+    assert isinstance(config.ppo.learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[env", "not a TOML file"),
+        ("env = 1", r"\[env\] must be a table, got 1"),
+        ("[environment]", "unknown table 'environment'"),
+        ("[env]\nnum_env = 4", "unknown setting 'num_env'; did you mean 'num_envs'?"),
+        ("[env]\nnum_envs = 4.0", r"num_envs must be of type int, got 4\.0"),
+        ("[env]\nnum_envs = true", "num_envs must be of type int, got True"),
+        ("[env]\nmaxpool = 1", "maxpool must be of type bool, got 1"),
+        ("[env]\nenv_id = 3", "env_id must be of type str, got 3"),
+        ("[run]\nrun_dir = 3", "run_dir must be of type Path, got 3"),
+        ("[run]\ndevice = 'tpu'", "device must be one of"),
+        ("[rnd]\nint_reward_clip = 'x'", "int_reward_clip must be of type float"),
+        ("[env]\nnum_envs = 0", "num_envs must be finite and at least 1, got 0"),
+        ("[env]\nnum_envs = 6", "num_envs must be a multiple of num_minibatches"),
+        ("[env]\nrepeat_action_probability = 1.5", "repeat_action_probability must be in"),
+        ("[env]\nnoop_max = -1", "noop_max must be finite and at least 0, got -1"),
+        ("[env]\nstack_num = 256", "stack_num must be at most 255, got 256"),
+        ("[ppo]\nlearning_rate = 0.0", "learning_rate must be finite and above 0"),
+        ("[ppo]\nlearning_rate = nan", "learning_rate must be finite and above 0"),
+        ("[ppo]\next_coef = inf", "ext_coef must be finite and at least 0"),
+        ("[ppo]\ngae_lambda = -0.1", "gae_lambda must be in"),
+        ("[rnd]\npredictor_proportion = 0.0", "predictor_proportion must be in"),
+        ("[rnd]\nobs_clip = 0.0", "obs_clip must be finite and above 0"),
+        ("[rnd]\nint_reward_clip = -1.0", "int_reward_clip must be finite and above 0"),
+        ("[run]\nseed = -1", "seed must be in"),
+        ("[run]\nnum_threads = -1", "num_threads must be finite and at least 0"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_was_expected(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_toml(text)
+
+
+def test_a_run_is_found_where_it_lies_now(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(to_toml(PRESETS["laptop"]))
+    config = load_run_config(tmp_path)
+    assert config.run.run_dir == tmp_path
+    assert config.env == PRESETS["laptop"].env
+    with pytest.raises(FileNotFoundError, match=r"no run directory: it has no config\.toml"):
+        load_run_config(tmp_path / "other")

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
+
+import rndfast.train
+from rndfast.agent import Agent
+from rndfast.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
+from rndfast.config import PRESETS, Config, from_toml
+from rndfast.metrics import Metrics, read_metrics
+from rndfast.train import episode_seed, make_env, train
+
+ROLLOUT = NUM_ENVS * STEPS
+
+
+def silent(update: Metrics | str) -> None:
+    """A view that shows nothing."""
+
+
+@pytest.fixture
+def periodic_env(monkeypatch: pytest.MonkeyPatch) -> PeriodicEnv:
+    env = PeriodicEnv()
+    monkeypatch.setattr(rndfast.train, "make_env", lambda config, num_threads: env)
+    return env
+
+
+def newest_state(config: Config) -> dict[str, torch.Tensor]:
+    return load_newest_checkpoint(config.run.run_dir / "checkpoints")[0].state
+
+
+def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(
+    tmp_path: Path, periodic_env: PeriodicEnv
+) -> None:
+    whole = tiny_config(tmp_path / "whole")
+    train(whole, view=silent)
+    half = tiny_config(tmp_path / "halves", total_transitions=2 * ROLLOUT)
+    train(half, view=silent)
+    rest = tiny_config(tmp_path / "halves")
+    train(rest, resume=True, view=silent)
+
+    expected, got = newest_state(whole), newest_state(rest)
+    assert expected.keys() == got.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, got[name]), name
+    losses = [
+        [
+            {key: value for key, value in row.items() if not key.startswith(("perf", "charts/SPS"))}
+            for row in read_metrics(config.run.run_dir / "metrics.jsonl")
+        ]
+        for config in (whole, rest)
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+
+
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_results_do_not_depend_on_the_number_of_threads(
+    tmp_path: Path, periodic_env: PeriodicEnv, num_threads: int
+) -> None:
+    states = []
+    for threads in (1, num_threads):
+        config = tiny_config(
+            tmp_path / str(threads), num_threads=threads, micro_batch_size=4, total_transitions=48
+        )
+        train(config, view=silent)
+        states.append(newest_state(config))
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+
+
+def test_environments_are_reset_after_the_random_agent_played(
+    tmp_path: Path, periodic_env: PeriodicEnv
+) -> None:
+    config = tiny_config(tmp_path / "run", total_transitions=ROLLOUT)
+    train(config, view=silent)
+    assert periodic_env.reset_seeds == [config.run.seed, episode_seed(config.run.seed, 0)]
+    assert periodic_env.reset_seeds[0] != periodic_env.reset_seeds[1]
+
+
+def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration(
+    tmp_path: Path,
+) -> None:
+    laptop = PRESETS["laptop"]
+    config = dataclasses.replace(
+        laptop,
+        env=dataclasses.replace(laptop.env, num_envs=4, max_num_frames_per_episode=40),
+        ppo=dataclasses.replace(laptop.ppo, rollout_steps=16, update_epochs=1),
+        rnd=dataclasses.replace(laptop.rnd, obs_norm_steps=8),
+        run=dataclasses.replace(laptop.run, run_dir=tmp_path / "run", total_transitions=128),
+    )
+    shown: list[Metrics | str] = []
+    assert train(config, view=shown.append) == config.run.run_dir
+
+    lines = (config.run.run_dir / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["transitions"] for row in rows] == [64, 128]
+    assert [update for update in shown if not isinstance(update, str)] == rows
+    assert [row["charts/episodes"] for row in rows] == [4, 8]  # ends at steps 10, 20 and 30 of 32
+    required = {
+        "charts/episodic_return", "charts/episodic_length", "charts/SPS", "rnd/intrinsic_reward",
+        "losses/policy", "losses/ext_value", "losses/int_value", "losses/entropy",
+        "losses/predictor", "perf/env_s", "perf/inference_s", "perf/bonus_s", "perf/learn_s",
+    }  # fmt: skip
+    for row in rows:
+        assert required <= row.keys()
+        assert row["charts/episodic_length"] == 10  # 40 frames at frameskip 4
+        assert row["rnd/intrinsic_reward"] > 0
+        assert 0 < row["losses/entropy"] <= np.log(18) + 1e-6
+        phases = ("env_s", "inference_s", "bonus_s", "advantages_s", "learn_s")
+        assert sum(row[f"perf/{phase}"] for phase in phases) <= row["perf/iteration_s"]
+        assert row["charts/SPS"] * 4 == pytest.approx(row["perf/emulated_frames_per_s"])
+    assert from_toml((config.run.run_dir / "config.toml").read_text()) == config
+    assert list((config.run.run_dir / "tensorboard").glob("events.*"))
+    checkpoint = load_checkpoint(list_checkpoints(config.run.run_dir / "checkpoints")[0])
+    assert checkpoint.transitions == 128
+
+
+@pytest.mark.parametrize("poison", ["reward", "weights"])
+def test_a_quantity_that_is_not_finite_stops_the_run_and_keeps_the_state_before_it(
+    tmp_path: Path, periodic_env: PeriodicEnv, monkeypatch: pytest.MonkeyPatch, poison: str
+) -> None:
+    collect = rndfast.train.collect
+    calls = 0
+    before: dict[str, torch.Tensor] = {}
+
+    def poisoned(agent: Agent, env: Any, rollout: Any, workers: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            before.update(agent.state())
+        collect(agent, env, rollout, workers)
+        if calls == 2 and poison == "reward":
+            rollout.rewards_raw[3, 1] = np.nan
+        elif calls == 2:
+            with torch.no_grad():
+                agent.policy.actor.weight[0, 0] = torch.inf
+
+    monkeypatch.setattr(rndfast.train, "collect", poisoned)
+    config = tiny_config(tmp_path / "run", checkpoint_interval_rollouts=100)
+    name = {"reward": "advantages", "weights": "policy loss"}[poison]
+    with pytest.raises(FloatingPointError, match=rf"^{name} must be finite, but \d+ of \d+ values"):
+        train(config, view=silent)
+    saved = newest_state(config)
+    assert int(saved["transitions"]) == ROLLOUT
+    for key, tensor in before.items():
+        assert torch.equal(tensor, saved[key]), key
+
+
+def test_an_existing_run_directory_is_left_alone(tmp_path: Path, periodic_env: PeriodicEnv) -> None:
+    config = tiny_config(tmp_path / "run")
+    config.run.run_dir.mkdir()
+    (config.run.run_dir / "notes").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists already: choose another --run-dir"):
+        train(config, view=silent)
+    assert [path.name for path in config.run.run_dir.iterdir()] == ["notes"]
+
+
+def test_a_run_that_cannot_start_leaves_no_directory(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run")
+    wrong = dataclasses.replace(config, env=dataclasses.replace(config.env, env_id="Montezooma"))
+    with pytest.raises(ValueError, match="unknown game 'Montezooma'"):
+        train(wrong, view=silent)
+    assert not config.run.run_dir.exists()
+
+
+def test_resume_skips_a_damaged_checkpoint_and_says_so(
+    tmp_path: Path, periodic_env: PeriodicEnv
+) -> None:
+    config = tiny_config(tmp_path / "run", checkpoint_interval_rollouts=1)
+    train(config, view=silent)
+    damaged = list_checkpoints(config.run.run_dir / "checkpoints")[0]
+    expected = newest_state(config)
+    with (damaged / "agent.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    shown: list[Metrics | str] = []
+    train(config, resume=True, view=shown.append)
+    assert "skipped a checkpoint" in str(shown[0])
+    assert "agent.safetensors is damaged" in str(shown[0])
+    # the lost rollout was played again, bit for bit, and its checkpoint is whole again
+    again = newest_state(config)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in expected.items())
+    rows = read_metrics(config.run.run_dir / "metrics.jsonl")
+    assert [row["transitions"] for row in rows] == [ROLLOUT * k for k in (1, 2, 3, 4)]
+
+
+def test_the_training_environment_plays_by_the_papers_protocol() -> None:
+    config = dataclasses.replace(
+        PRESETS["paper"], env=dataclasses.replace(PRESETS["paper"].env, num_envs=4)
+    )
+    seen: dict[str, Any] = {}
+
+    class Recorder:
+        def __init__(self, game: str, **settings: Any) -> None:
+            seen.update(game=game, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rndfast.train, "AtariVectorEnv", Recorder)
+        make_env(config, num_threads=3)
+    assert seen == {
+        "game": "montezuma_revenge",
+        "num_envs": 4,
+        "frameskip": 4,
+        "maxpool": True,
+        "grayscale": True,
+        "img_height": 84,
+        "img_width": 84,
+        "stack_num": 4,
+        "max_num_frames_per_episode": 18_000,
+        "repeat_action_probability": 0.25,
+        "noop_max": 0,
+        "use_fire_reset": False,
+        "episodic_life": False,
+        "full_action_space": False,
+        "reward_clipping": False,  # the trainer takes the sign of the raw reward itself
+        "autoreset_mode": rndfast.train.gymnasium.vector.AutoresetMode.SAME_STEP,
+        "num_threads": 3,
+    }

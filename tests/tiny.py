@@ -1,0 +1,81 @@
+"""A run small enough for a test, and an environment that needs no console."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
+
+NUM_ENVS = 4
+STEPS = 6
+SIDE = 52  # pixels; the smallest round size that the convolutions take
+
+
+def tiny_config(run_dir: Path, **run: Any) -> Config:
+    """Four environments, six steps, one epoch."""
+    return Config(
+        env=EnvConfig(num_envs=NUM_ENVS, img_height=SIDE, img_width=SIDE),
+        ppo=PpoConfig(rollout_steps=STEPS, update_epochs=1, num_minibatches=2),
+        rnd=RndConfig(obs_norm_steps=8),
+        run=dataclasses.replace(
+            RunConfig(run_dir=run_dir, total_transitions=4 * NUM_ENVS * STEPS, num_threads=1),
+            **run,
+        ),
+    )
+
+
+class PeriodicEnv:
+    """Episodes of exactly one rollout: a reset between rollouts changes nothing that can be seen.
+
+    The frame at step t of environment n is random but the same in every episode; the reward depends
+    on the action.
+    """
+
+    num_actions = 3
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self._pictures = rng.integers(0, 256, (STEPS, NUM_ENVS, SIDE, SIDE), dtype=np.uint8)
+        self._t = 0
+        self._episode_return = np.zeros(NUM_ENVS, np.float32)
+        self.reset_seeds: list[int | None] = []
+
+    def reset(self, *, seed: int | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Start every environment's episode."""
+        self.reset_seeds.append(seed)
+        self._t = 0
+        self._episode_return[:] = 0
+        return self._stacks(), {}
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[
+        NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+    ]:
+        """Step; all episodes end together."""
+        self._t += 1
+        rewards = actions.astype(np.float32) - 1
+        self._episode_return += rewards
+        terminated = np.full(NUM_ENVS, self._t == STEPS)
+        info = {
+            "reward_raw": rewards,
+            "episode_return": self._episode_return.copy(),
+            "episode_length": np.full(NUM_ENVS, self._t, np.int32),
+        }
+        if self._t == STEPS:
+            self._t = 0
+            self._episode_return[:] = 0
+        return self._stacks(), np.sign(rewards), terminated, np.zeros(NUM_ENVS, np.bool_), info
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _stacks(self) -> NDArray[np.uint8]:
+        stacks = np.zeros((NUM_ENVS, 4, SIDE, SIDE), np.uint8)
+        stacks[:, -1] = self._pictures[self._t]  # training reads the newest frame alone
+        return stacks
