@@ -31,7 +31,9 @@ def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     present = np.isfinite(values)
     sums = np.convolve(np.where(present, values, 0.0), kernel)[: len(values)]
     counts = np.convolve(present, kernel)[: len(values)]
-    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    averages = np.full(len(values), np.nan)
+    np.divide(sums, counts, out=averages, where=counts > 0)
+    return averages
 
 
 def plot_run(run_dir: Path, output: Path) -> None:

@@ -12,6 +12,7 @@ import rndfast.evaluate
 from rndfast.checkpoint import load_newest_checkpoint
 from rndfast.cli import main
 from rndfast.evaluate import Episode, evaluate, write_video
+from rndfast.rollout import sample_actions
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,11 @@ def test_the_pictures_are_those_of_the_first_environment(
 ) -> None:
     """The oracle is an ale-py console in colour that is given the recorded actions."""
     actions: list[int] = []
-    sample = rndfast.evaluate.sample_actions
 
     def recorded(
         logits: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        result = sample(logits, generator)
+        result = sample_actions(logits, generator)
         actions.append(int(result[0][0]))
         return result
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.train
@@ -15,6 +16,7 @@ from rndfast.agent import Agent
 from rndfast.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.config import PRESETS, Config, from_toml
 from rndfast.metrics import Metrics, read_metrics
+from rndfast.rollout import collect
 from rndfast.train import episode_seed, make_env, train
 
 ROLLOUT = NUM_ENVS * STEPS
@@ -126,7 +128,6 @@ def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration
 def test_a_quantity_that_is_not_finite_stops_the_run_and_keeps_the_state_before_it(
     tmp_path: Path, periodic_env: PeriodicEnv, monkeypatch: pytest.MonkeyPatch, poison: str
 ) -> None:
-    collect = rndfast.train.collect
     calls = 0
     before: dict[str, torch.Tensor] = {}
 
@@ -219,6 +220,6 @@ def test_the_training_environment_plays_by_the_papers_protocol() -> None:
         "episodic_life": False,
         "full_action_space": False,
         "reward_clipping": False,  # the trainer takes the sign of the raw reward itself
-        "autoreset_mode": rndfast.train.gymnasium.vector.AutoresetMode.SAME_STEP,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
         "num_threads": 3,
     }

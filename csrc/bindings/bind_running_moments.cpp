@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <pybind11/typing.h>
+
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -172,7 +174,11 @@ void bind_running_moments(py::module_& m) {
       .def_property_readonly(
           "count", [](const Moments& self) { return self.moments.count(); }, "Samples seen, the prior's included.")
       .def_property_readonly(
-          "shape", [](const Moments& self) { return py::tuple(py::cast(self.shape)); }, "Shape of one sample.");
+          "shape",
+          [](const Moments& self) -> py::typing::Tuple<py::ssize_t, py::ellipsis> {
+            return py::tuple(py::cast(self.shape));
+          },
+          "Shape of one sample.");
 }
 
 }  // namespace rndfast::bindings

@@ -102,7 +102,7 @@ class RunningMoments:
         ``shape`` float64, a copy; zeros before the first sample.
         """
     @property
-    def shape(self) -> tuple:
+    def shape(self) -> tuple[int, ...]:
         """
         Shape of one sample.
         """

@@ -96,8 +96,8 @@ def run_command(command: str, argv: list[str]) -> None:
     else:
         from rndfast.info import describe_installation, describe_run
 
-        run_dir = parse(InfoArguments, argv, "info").run_dir
-        describe_installation() if run_dir is None else describe_run(run_dir)
+        described = parse(InfoArguments, argv, "info").run_dir
+        describe_installation() if described is None else describe_run(described)
 
 
 def program() -> str:
