@@ -112,7 +112,7 @@ class Rollout:
 def newest_frames(observations: NDArray[Any]) -> NDArray[np.uint8]:
     """``(N, C, H, W)``: the newest frame of ``(N, S, H, W)`` or ``(N, S, H, W, 3)`` stacks."""
     newest = observations[:, -1]
-    return newest[:, None] if newest.ndim == 3 else np.moveaxis(newest, -1, 1)
+    return np.ascontiguousarray(newest[:, None] if newest.ndim == 3 else np.moveaxis(newest, -1, 1))
 
 
 def policy_input(rollout: Rollout, indices: NDArray[np.int64], workers: Workers) -> torch.Tensor:

@@ -1,0 +1,383 @@
+"""Oracles of the learner in float64, and a small world to try it in.
+
+The arithmetic is that of ``docs/algorithm.md``, written out. The world's frames say where they come
+from, so that every mistake with an index, a stack or an episode's start shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from tests.reference import rl
+from tests.reference.frames import stack_at
+from torch import nn
+
+from rndfast.agent import Agent
+from rndfast.config import Config
+from rndfast.rollout import Rollout
+from rndfast.workers import Workers
+
+Array = NDArray[Any]
+Float64Array = NDArray[np.float64]
+
+# --- losses -----------------------------------------------------------------------------------
+
+
+def log_softmax(logits: Array) -> Float64Array:
+    """``(B, A)`` log-probabilities."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    normalized: Float64Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalized
+
+
+def policy_loss(
+    logits: Array, actions: Array, old_log_probs: Array, advantages: Array, clip_coef: float
+) -> float:
+    """PPO's clipped loss: a ratio earns nothing where it is already too far the better way."""
+    log_probs = log_softmax(logits)
+    gains = []
+    for row, action in enumerate(actions):
+        ratio = np.exp(log_probs[row, action] - float(old_log_probs[row]))
+        advantage = float(advantages[row])
+        if advantage >= 0:
+            gains.append(min(ratio, 1 + clip_coef) * advantage)
+        else:
+            gains.append(max(ratio, 1 - clip_coef) * advantage)
+    return -float(np.mean(gains))
+
+
+def value_loss(values: Array, returns: Array) -> float:
+    """Half the mean squared error; the values at the time of acting play no part."""
+    return 0.5 * float(np.mean((values.astype(np.float64) - returns) ** 2))
+
+
+def entropy(logits: Array) -> float:
+    """Mean entropy of the policy, in nats."""
+    log_probs = log_softmax(logits)
+    return float(np.mean(-(np.exp(log_probs) * log_probs).sum(axis=1)))
+
+
+def predictor_loss(predicted: Array, target: Array, mask: Array) -> float:
+    """``sum(mask * mse) / max(sum(mask), 1)``, mse the mean over features."""
+    errors = ((predicted.astype(np.float64) - target) ** 2).mean(axis=1)
+    return float((mask * errors).sum() / max(mask.sum(), 1))
+
+
+def total_loss(losses: dict[str, float], *, ent_coef: float, vf_coef: float) -> float:
+    """What one Adam minimises, for policy and predictor together."""
+    values = losses["ext_value"] + losses["int_value"]
+    return losses["policy"] + vf_coef * values - ent_coef * losses["entropy"] + losses["predictor"]
+
+
+def combined_advantages(ext: Array, int_: Array, ext_coef: float, int_coef: float) -> Float64Array:
+    """Weighted sum of the two streams, and no normalisation."""
+    combined: Float64Array = ext_coef * ext.astype(np.float64) + int_coef * int_
+    return combined
+
+
+# --- optimiser --------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Adam:
+    """Algorithm 1 of Kingma and Ba, for one array."""
+
+    parameter: Float64Array
+    learning_rate: float
+    eps: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        self.first_moment = np.zeros_like(self.parameter)
+        self.second_moment = np.zeros_like(self.parameter)
+        self.num_steps = 0
+
+    def step(self, gradient: Array) -> None:
+        """Go one step against ``gradient``."""
+        g = gradient.astype(np.float64)
+        self.num_steps += 1
+        self.first_moment = self.beta1 * self.first_moment + (1 - self.beta1) * g
+        self.second_moment = self.beta2 * self.second_moment + (1 - self.beta2) * g**2
+        mean = self.first_moment / (1 - self.beta1**self.num_steps)
+        variance = self.second_moment / (1 - self.beta2**self.num_steps)
+        self.parameter = self.parameter - self.learning_rate * mean / (np.sqrt(variance) + self.eps)
+
+
+# --- intrinsic reward -------------------------------------------------------------------------
+
+
+def scaled_intrinsic_rewards(
+    rollouts: list[Array], gamma: float, direction: str
+) -> list[Float64Array]:
+    """Scale ``(T, N)`` rewards of consecutive rollouts by the spread of all returns up to then.
+
+    The spread is one number for all environments; a rollout counts in its own. 1e-4 samples of
+    mean 0 and variance 1 are counted with the returns, whose mean is not subtracted.
+    """
+    scaled = []
+    for number, rewards in enumerate(rollouts, start=1):
+        if direction == "forward":  # one sum that goes on over rollouts
+            played = np.concatenate(rollouts[:number])
+            returns = rl.discounted_sums(played, gamma, np.zeros(played.shape[1]), direction)
+        else:
+            returns = np.concatenate(
+                [rl.discounted_sums(r, gamma, np.zeros(r.shape[1]), direction) for r in rollouts]
+            )[: sum(len(r) for r in rollouts[:number])]
+        num_samples, _, m2 = rl.moments(returns.ravel(), prior_count=1e-4)
+        scaled.append(rewards.astype(np.float64) / np.sqrt(m2 / num_samples))
+    return scaled
+
+
+# --- networks ---------------------------------------------------------------------------------
+
+Layer = tuple[Float64Array, Float64Array]  # weight, bias
+
+
+def layers_of(module: nn.Module) -> list[Layer]:
+    """Weights and biases of all convolutions and linear layers, in order, in float64."""
+    return [
+        (layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy())
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
+    ]
+
+
+def convolve(images: Array, layer: Layer, stride: int) -> Float64Array:
+    """Convolve ``(B, C, H, W)`` without padding."""
+    weight, bias = layer
+    windows = sliding_window_view(images, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    outputs: Float64Array = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))) + bias
+    return np.moveaxis(outputs, 3, 1)
+
+
+def dense(inputs: Array, layer: Layer) -> Float64Array:
+    """Apply a linear layer to ``(B, I)`` inputs."""
+    weight, bias = layer
+    outputs: Float64Array = inputs @ weight.T + bias
+    return outputs
+
+
+def relu(values: Array) -> Array:
+    """Zero below zero."""
+    return np.maximum(values, 0)
+
+
+def leaky_relu(values: Array) -> Array:
+    """Slope 0.2 below zero, TensorFlow's default."""
+    return np.where(values < 0, 0.2 * values, values)
+
+
+def policy_outputs(
+    layers: list[Layer], observations: Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Logits ``(B, A)``, extrinsic and intrinsic values ``(B,)`` of stacks in [0, 1]."""
+    conv1, conv2, conv3, fc, fc_additional, actor_residual, critic_residual, *heads = layers
+    hidden = relu(convolve(observations.astype(np.float64), conv1, 4))
+    hidden = relu(convolve(hidden, conv2, 2))
+    hidden = relu(convolve(hidden, conv3, 1))
+    hidden = relu(dense(hidden.reshape(len(hidden), -1), fc))
+    hidden = relu(dense(hidden, fc_additional))
+    actor = hidden + relu(dense(hidden, actor_residual))
+    critic = hidden + relu(dense(hidden, critic_residual))
+    logits, ext_values, int_values = heads
+    return dense(actor, logits), dense(critic, ext_values)[:, 0], dense(critic, int_values)[:, 0]
+
+
+def feature_outputs(layers: list[Layer], frames: Array) -> Float64Array:
+    """``(B, F)`` features of normalised frames, by the target (4 layers) or the predictor (6)."""
+    hidden = frames.astype(np.float64)
+    for layer, stride in zip(layers[:3], (4, 2, 1), strict=True):
+        hidden = leaky_relu(convolve(hidden, layer, stride))
+    hidden = hidden.reshape(len(hidden), -1)
+    for layer in layers[3:-1]:
+        hidden = relu(dense(hidden, layer))
+    return dense(hidden, layers[-1])
+
+
+# --- a small world ----------------------------------------------------------------------------
+
+
+class ToyEnv:
+    """N environments with same-step autoreset, whose episodes end when the test says.
+
+    No two frames are alike: pixel ``[0, 0]`` is the environment's number, ``[0, 1]`` counts its
+    frames, the others are noise. Stacks are made from whole episodes.
+
+    Args:
+        num_envs: N.
+        terminated: ``(step, env)`` pairs, steps counted from the last reset.
+        truncated: The same.
+        is_rgb: Colour frames.
+    """
+
+    num_actions = 5
+    stack_num = 4
+    height = 44
+    width = 52
+
+    def __init__(
+        self,
+        num_envs: int = 4,
+        terminated: tuple[tuple[int, int], ...] = (),
+        truncated: tuple[tuple[int, int], ...] = (),
+        *,
+        is_rgb: bool = False,
+    ) -> None:
+        self.num_envs = num_envs
+        self.is_rgb = is_rgb
+        self._terminated, self._truncated = set(terminated), set(truncated)
+        self._serials = [0] * num_envs
+        # one entry for each reset
+        self.observations_of: list[list[Array]] = []
+        self.actions_of: list[list[Array]] = []
+        self.rewards_of: list[list[Array]] = []
+        self.final_observations: dict[tuple[int, int], Array] = {}  # of the last reset's episodes
+
+    @property
+    def observations(self) -> Array:
+        """``(steps + 1, N, ...)``: all that was observed since the last reset."""
+        return np.stack(self.observations_of[-1])
+
+    @property
+    def rewards(self) -> Array:
+        """``(steps, N)``: rewards since the last reset."""
+        return np.stack(self.rewards_of[-1])
+
+    def reset(self, *, seed: int | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start an episode in each environment; the frames do not depend on ``seed``."""
+        del seed
+        self._episodes = [[self._new_frame(n)] for n in range(self.num_envs)]
+        self._episode_rewards: list[list[float]] = [[] for _ in range(self.num_envs)]
+        self.final_observations = {}
+        self.actions_of.append([])
+        self.rewards_of.append([])
+        self.observations_of.append([self._observe()])
+        return self.observations_of[-1][-1].copy(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Show the next frame, of the next episode where the schedule says that one ends."""
+        step = len(self.actions_of[-1])
+        self.actions_of[-1].append(actions.copy())
+        rng = np.random.default_rng((step, 99))
+        rewards = rng.choice([-2, 0, 0, 1, 3], self.num_envs).astype(np.float32)
+        self.rewards_of[-1].append(rewards)
+        for n in range(self.num_envs):
+            self._episodes[n].append(self._new_frame(n))
+            self._episode_rewards[n].append(float(rewards[n]))
+
+        terminated = np.array([(step, n) in self._terminated for n in range(self.num_envs)])
+        truncated = np.array([(step, n) in self._truncated for n in range(self.num_envs)])
+        info: dict[str, Any] = {
+            "reward_raw": rewards.copy(),
+            "episode_return": np.array([sum(r) for r in self._episode_rewards], np.float32),
+            "episode_length": np.array([len(r) for r in self._episode_rewards], np.int32),
+        }
+        if (terminated | truncated).any():
+            last = self._observe()
+            info["final_obs"] = np.full(self.num_envs, None, object)
+            for n in np.flatnonzero(terminated | truncated).tolist():
+                info["final_obs"][n] = last[n]
+                self.final_observations[step, n] = last[n]
+                self._episodes[n] = [self._new_frame(n)]
+                self._episode_rewards[n] = []
+        self.observations_of[-1].append(self._observe())
+        return self.observations_of[-1][-1].copy(), rewards.copy(), terminated, truncated, info
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _observe(self) -> Array:
+        return np.stack([stack_at(np.stack(e), len(e) - 1, self.stack_num) for e in self._episodes])
+
+    def _new_frame(self, n: int) -> Array:
+        self._serials[n] += 1
+        rng = np.random.default_rng((n, self._serials[n]))
+        shape = (self.height, self.width) + (3,) * self.is_rgb
+        frame = rng.integers(0, 256, shape, np.uint8)
+        frame[0, 0] = n
+        frame[0, 1] = self._serials[n]
+        return frame
+
+
+def newest(observations: Array) -> Array:
+    """``(..., 1, H, W)``: the last frame of grey stacks ``(..., S, H, W)``."""
+    return observations[..., -1:, :, :]
+
+
+def scaled(observations: Array) -> NDArray[np.float32]:
+    """Grey pixels in [0, 1], as the policy reads them."""
+    pixels: NDArray[np.float32] = observations.astype(np.float32) / np.float32(255)
+    return pixels
+
+
+def small_config(**settings: Any) -> Config:
+    """Make a configuration that is computed in milliseconds; other settings by their names."""
+    small = {
+        "num_envs": 4,
+        "img_height": ToyEnv.height,
+        "img_width": ToyEnv.width,
+        "rollout_steps": 6,
+        "num_minibatches": 2,
+        "num_features": 16,
+        "obs_norm_steps": 12,
+        "num_threads": 1,
+    }
+    chosen = small | settings
+    sections = {}
+    for field in dataclasses.fields(Config):
+        section = getattr(Config(), field.name)
+        names = {setting.name for setting in dataclasses.fields(section)} & chosen.keys()
+        sections[field.name] = dataclasses.replace(section, **{n: chosen.pop(n) for n in names})
+    assert not chosen, f"unknown settings {chosen}"
+    return Config(**sections)
+
+
+class Learner(NamedTuple):
+    """All that one iteration of training needs."""
+
+    config: Config
+    env: ToyEnv
+    agent: Agent
+    rollout: Rollout
+    workers: Workers
+
+
+@contextlib.contextmanager
+def small_learner(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learner]:
+    """Make a learner at its first observation, its weights shaken so that all outputs differ."""
+    env = env or ToyEnv()
+    config = small_config(num_envs=env.num_envs, grayscale=not env.is_rgb, **settings)
+    with Workers(config.run) as workers:
+        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        shake(agent.policy)
+        shake(agent.rnd)
+        rollout = Rollout(config)
+        rollout.start(env.reset(seed=0)[0])
+        yield Learner(config, env, agent, rollout, workers)
+
+
+def shake(module: nn.Module) -> None:
+    """Add noise to all weights and biases: neither orthogonal nor zero any more."""
+    rng = np.random.default_rng(5)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.from_numpy(rng.normal(0, 0.05, parameter.shape)))
+
+
+def record_inputs(module: nn.Module) -> list[Array]:
+    """Keep a copy of everything that passes into a module from now on."""
+    inputs: list[Array] = []
+
+    def keep(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        inputs.append(arguments[0].detach().numpy().copy())
+
+    module.register_forward_pre_hook(keep)
+    return inputs

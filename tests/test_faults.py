@@ -1,0 +1,215 @@
+"""Each known fault of public ports (``docs/algorithm.md``) and the test that it would fail.
+
+Most are tested where the code is; ``COVERED`` says where. The rest is here: the paper's settings,
+how they reach the environment, and number formats.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from tests.reference.learner import ToyEnv, record_inputs, small_learner
+
+from rndfast.config import PRESETS, Config
+from rndfast.ppo import compute_advantages, update
+from rndfast.rnd import intrinsic_rewards
+from rndfast.rollout import collect
+
+TESTS = Path(__file__).parent
+
+COVERED = {
+    "reward filter over environments instead of time": [
+        "test_rnd.py::test_the_scale_follows_time_and_not_the_environments",
+        "core/test_discounted_return_filter.py"
+        "::test_filter_runs_over_time_and_not_over_environments",
+    ],
+    "bonus statistics from float32 variance": [
+        "test_rnd.py::test_rewards_are_divided_by_the_running_std_of_their_discounted_returns",
+    ],
+    "predictor trained on the current observation": [
+        "test_rnd.py::test_the_predictor_is_trained_on_the_next_frames",
+    ],
+    "episodes cut at life loss, wrong frame cap, no-op and FIRE starts": [
+        "test_faults.py::test_the_paper_preset_is_the_papers_table",
+        "test_faults.py::test_the_papers_protocol_reaches_the_environment",
+    ],
+    "first observation left over from before the statistics were started": [
+        "test_rnd.py::test_training_starts_from_a_reset_after_the_random_agent",
+    ],
+    "episode returns that leak across a truncation": [
+        "test_rollout.py::test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation",
+        "test_envs.py::test_steps_are_those_of_ale_py",
+    ],
+    "sticky actions drawn once per agent step": [
+        "test_envs.py::test_sticky_actions_are_redrawn_in_every_frame",
+    ],
+    "gradient clipping that does nothing": [
+        "test_ppo.py::test_huge_gradients_are_not_clipped",
+        "test_faults.py::test_there_is_no_setting_that_would_do_nothing",
+    ],
+    "frames in float64": ["test_faults.py::test_no_frame_is_ever_float64"],
+    "statistics of shape (84,) for images": [
+        "test_rnd.py::test_statistics_have_one_float64_entry_for_each_pixel",
+    ],
+    "one value head": [
+        "test_networks.py::test_the_two_value_heads_are_two",
+        "test_ppo.py::test_advantages_are_two_gaes_with_their_own_ends_and_discounts",
+    ],
+    "bonus added after the advantages": [
+        "test_rnd.py::test_the_bonus_is_in_the_advantages_that_the_update_learns_from",
+    ],
+    "advantages normalised": ["test_ppo.py::test_advantages_are_not_normalised"],
+    "values clipped": ["test_ppo.py::test_values_are_not_clipped_towards_the_old_ones"],
+    "minibatches shuffled": [
+        "test_ppo.py::test_minibatches_are_slices_of_environments_in_the_same_order_in_every_epoch",
+    ],
+    "leaky slope 0.01": ["test_networks.py::test_leaky_slope_is_0_2_in_all_three_convolutions"],
+    "third policy convolution 3x3": [
+        "test_networks.py::test_policy_has_the_sizes_of_the_authors_code",
+    ],
+    "sum or half of the squared errors as bonus": [
+        "test_rnd.py::test_reward_is_the_mean_squared_error_on_the_whitened_clipped_next_frame",
+    ],
+    "first frame repeated in the stack": [
+        "test_rollout.py"
+        "::test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts",
+    ],
+}
+
+
+@pytest.mark.parametrize("fault", COVERED)
+def test_every_fault_has_a_test(fault: str) -> None:
+    for name in COVERED[fault]:
+        file, test = name.split("::")
+        assert f"def {test}(" in (TESTS / file).read_text()
+
+
+# --- the paper's settings ---------------------------------------------------------------------
+
+PAPER = {
+    "env.grayscale": True,
+    "env.img_height": 84,
+    "env.img_width": 84,
+    "env.stack_num": 4,
+    "env.reward_clipping": True,
+    "env.max_num_frames_per_episode": 18_000,
+    "env.episodic_life": False,
+    "env.frameskip": 4,
+    "env.maxpool": True,
+    "env.noop_max": 0,
+    "env.use_fire_reset": False,
+    "env.repeat_action_probability": 0.25,
+    "env.num_envs": 128,
+    "ppo.rollout_steps": 128,
+    "ppo.num_minibatches": 4,
+    "ppo.update_epochs": 4,
+    "ppo.ext_coef": 2.0,
+    "ppo.int_coef": 1.0,
+    "ppo.learning_rate": 0.0001,
+    "ppo.adam_eps": 1e-8,
+    "ppo.gae_lambda": 0.95,
+    "ppo.ent_coef": 0.001,
+    "ppo.vf_coef": 1.0,
+    "ppo.ext_gamma": 0.999,
+    "ppo.int_gamma": 0.99,
+    "ppo.clip_coef": 0.1,
+    "ppo.episodic_int_return": False,
+    "ppo.bootstrap_truncated": False,
+    "rnd.predictor_proportion": 0.25,
+    "rnd.obs_norm_steps": 128 * 50,
+    "rnd.obs_clip": 5.0,
+    "rnd.int_reward_clip": None,
+    "rnd.int_return_direction": "forward",
+    "rnd.leaky_relu_slope": 0.2,
+    "rnd.num_features": 512,
+    "run.total_transitions": 30_000 * 128 * 128,
+}
+
+
+def test_the_paper_preset_is_the_papers_table() -> None:
+    config = PRESETS["paper"]
+    actual = {}
+    for name in PAPER:
+        section, setting = name.split(".")
+        actual[name] = getattr(getattr(config, section), setting)
+    assert actual == PAPER
+    assert config == Config()
+    assert config.env.max_num_frames_per_episode // config.env.frameskip == 4_500
+    assert config.rnd.predictor_proportion == 32 / config.env.num_envs
+
+
+def test_the_laptop_preset_differs_in_size_alone() -> None:
+    paper, laptop = PRESETS["paper"], PRESETS["laptop"]
+    different = {
+        f"{section}.{name}"
+        for section in ("env", "ppo", "rnd", "run")
+        for name, value in vars(getattr(paper, section)).items()
+        if getattr(getattr(laptop, section), name) != value
+    }
+    sizes = {"env.num_envs", "ppo.rollout_steps", "rnd.obs_norm_steps", "run.total_transitions"}
+    assert different <= sizes
+
+
+def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("rndfast.train")
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        module, "AtariVectorEnv", lambda game, **settings: made.append({"game": game} | settings)
+    )
+    module.make_env(Config(), 3)
+    assert made == [
+        {
+            "game": "montezuma_revenge",
+            "num_envs": 128,
+            "frameskip": 4,
+            "maxpool": True,
+            "grayscale": True,
+            "img_height": 84,
+            "img_width": 84,
+            "stack_num": 4,
+            "max_num_frames_per_episode": 18_000,
+            "repeat_action_probability": 0.25,
+            "noop_max": 0,
+            "use_fire_reset": False,
+            "episodic_life": False,
+            "full_action_space": False,
+            "reward_clipping": False,  # signs are taken in training, so that logs can be unclipped
+            "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
+            "num_threads": 3,
+        }
+    ]
+
+
+def test_there_is_no_setting_that_would_do_nothing() -> None:
+    names = {name for section in vars(Config()).values() for name in vars(section)}
+    for word in ("grad_norm", "anneal", "norm_adv", "clip_vloss"):
+        assert not any(word in name for name in names)
+
+
+# --- number formats ---------------------------------------------------------------------------
+
+
+def test_no_frame_is_ever_float64() -> None:
+    with small_learner(ToyEnv(4, ((1, 0),), ((3, 1),))) as (config, env, agent, rollout, workers):
+        inputs = [
+            record_inputs(network)
+            for network in (agent.policy, agent.rnd.target, agent.rnd.predictor)
+        ]
+        collect(agent, env, rollout, workers)
+        rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
+        advantages = compute_advantages(rollout, rollout.rewards_raw, rewards, config.ppo)
+        update(agent, rollout, advantages, config, workers)
+        assert rollout.frames.dtype == np.uint8
+        assert {frames.dtype for of_network in inputs for frames in of_network} == {
+            np.dtype(np.float32)
+        }
+        assert all(inputs)  # each network has read something
+        for array in vars(rollout).values():
+            assert not isinstance(array, np.ndarray) or array.dtype != np.float64
+        assert {p.dtype for p in agent.parameters} == {torch.float32}

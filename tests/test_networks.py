@@ -1,0 +1,239 @@
+"""The networks against the paper's sizes and against NumPy, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.reference import learner
+from tests.reference.learner import layers_of, small_learner
+from torch import nn
+
+from rndfast.networks import PolicyNetwork, RndNetworks
+
+Array = NDArray[Any]
+NUM_ACTIONS = 18
+
+CONVOLUTION_GAINS = [math.sqrt(2)] * 3
+POLICY_SHAPES = [
+    (32, 4, 8, 8),
+    (64, 32, 4, 4),
+    (64, 64, 4, 4),  # 4x4, and so 6 * 6 * 64 = 2304 outputs
+    (256, 2304),
+    (448, 256),
+    (448, 448),  # residual of the actor
+    (448, 448),  # residual of the critics
+    (NUM_ACTIONS, 448),
+    (1, 448),
+    (1, 448),
+]
+POLICY_GAINS = [*CONVOLUTION_GAINS, math.sqrt(2), math.sqrt(2), 0.1, 0.1, 0.01, 0.01, 0.01]
+TARGET_SHAPES = [(32, 1, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 3136)]
+PREDICTOR_SHAPES = [*TARGET_SHAPES, (512, 512), (512, 512)]
+
+
+def make_policy(seed: int = 0, height: int = 84, width: int = 84) -> PolicyNetwork:
+    generator = torch.Generator().manual_seed(seed)
+    return PolicyNetwork(4, height, width, NUM_ACTIONS, generator)
+
+
+def make_rnd(seed: int = 0, height: int = 84, width: int = 84, features: int = 512) -> RndNetworks:
+    generator = torch.Generator().manual_seed(seed)
+    return RndNetworks(
+        1, height, width, num_features=features, leaky_relu_slope=0.2, generator=generator
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread, as in training: on busy cores several are far slower."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def policy() -> PolicyNetwork:
+    """Share the policy of the paper; tests do not change it."""
+    return make_policy()
+
+
+@pytest.fixture(scope="module")
+def rnd() -> RndNetworks:
+    """Share the RND networks of the paper; tests do not change them."""
+    return make_rnd()
+
+
+def num_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# --- sizes and initial weights ----------------------------------------------------------------
+
+
+def test_policy_has_the_sizes_of_the_authors_code(policy: PolicyNetwork) -> None:
+    assert [weight.shape for weight, _ in layers_of(policy)] == POLICY_SHAPES
+    assert num_parameters(policy) == 1_223_156  # layers_of has left nothing out
+    assert num_parameters(policy) == sum(w.size + b.size for w, b in layers_of(policy))
+
+
+def test_target_and_predictor_have_the_sizes_of_the_authors_code(rnd: RndNetworks) -> None:
+    assert [weight.shape for weight, _ in layers_of(rnd.target)] == TARGET_SHAPES
+    assert [weight.shape for weight, _ in layers_of(rnd.predictor)] == PREDICTOR_SHAPES
+    assert num_parameters(rnd.target) == 1_677_984
+    assert num_parameters(rnd.predictor) == 2_203_296
+
+
+def assert_orthogonal(weight: Array, gain: float) -> None:
+    """Rows, or columns where these are fewer, are orthogonal and of length ``gain``."""
+    matrix = weight.reshape(len(weight), -1)
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix = matrix.T
+    products = matrix @ matrix.T / gain**2
+    np.testing.assert_allclose(products, np.eye(len(matrix)), atol=1e-5)
+
+
+def test_weights_are_orthogonal_with_the_gains_of_the_authors_code(
+    policy: PolicyNetwork, rnd: RndNetworks
+) -> None:
+    for (weight, _), gain in zip(layers_of(policy), POLICY_GAINS, strict=True):
+        assert_orthogonal(weight, gain)
+    for weight, _ in [*layers_of(rnd.target), *layers_of(rnd.predictor)]:
+        assert_orthogonal(weight, math.sqrt(2))
+
+
+def test_biases_are_zero(policy: PolicyNetwork, rnd: RndNetworks) -> None:
+    for _, bias in [*layers_of(policy), *layers_of(rnd)]:
+        assert not bias.any()
+
+
+def test_weights_depend_on_the_generator_and_on_nothing_else() -> None:
+    def weights(seed: int) -> list[Array]:
+        policy, rnd = make_policy(seed, 44, 44), make_rnd(seed, 44, 44, 16)
+        return [
+            parameter.detach().numpy() for parameter in [*policy.parameters(), *rnd.parameters()]
+        ]
+
+    first = weights(1)
+    torch.rand(3)  # the global stream plays no part
+    for before, again, other in zip(first, weights(1), weights(2), strict=True):
+        np.testing.assert_array_equal(before, again)
+        assert before.ndim == 1 or not np.array_equal(before, other)
+
+
+def test_target_and_predictor_do_not_share_weights(rnd: RndNetworks) -> None:
+    for (target, _), (predictor, _) in zip(
+        layers_of(rnd.target), layers_of(rnd.predictor), strict=False
+    ):
+        assert not np.allclose(target, predictor, atol=1e-3)
+
+
+# --- forward passes ---------------------------------------------------------------------------
+
+
+def test_policy_equals_numpy_with_x_plus_relu_of_fc_x_before_the_heads() -> None:
+    policy = make_policy(3, 44, 52)
+    learner.shake(policy)
+    observations = np.random.default_rng(0).random((3, 4, 44, 52)).astype(np.float32)
+    expected = learner.policy_outputs(layers_of(policy), observations)
+    actual = policy(torch.from_numpy(observations))
+    for values, want in zip(actual, expected, strict=True):
+        assert values.dtype == torch.float32
+        np.testing.assert_allclose(values.detach().numpy(), want, rtol=1e-4, atol=1e-4)
+        assert np.ptp(want) > 1e-2  # the samples differ
+
+
+def test_residuals_are_added_to_the_trunk_and_rectified_before() -> None:
+    policy = make_policy(3, 44, 44)
+    observations = torch.rand(5, 4, 44, 44, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        trunk = policy.trunk(observations)
+        policy.actor_residual.weight.copy_(-torch.eye(448))  # relu(-x) is 0: x is left
+        policy.critic_residual.weight.copy_(torch.eye(448))  # x + relu(x) is 2 x
+        output = policy(observations)
+        torch.testing.assert_close(output.logits, trunk @ policy.actor.weight.T)
+        ext_values = (2 * trunk @ policy.ext_critic.weight.T)[:, 0]
+        torch.testing.assert_close(output.ext_values, ext_values)
+
+
+def test_the_two_value_heads_are_two() -> None:
+    policy = make_policy(0, 44, 44)
+    observations = torch.rand(2, 4, 44, 44, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = policy(observations)
+        assert policy.int_critic.bias is not None
+        policy.int_critic.bias.add_(1)
+        after = policy(observations)
+    assert not torch.equal(before.ext_values, before.int_values)
+    assert torch.equal(before.ext_values, after.ext_values)
+    torch.testing.assert_close(after.int_values, before.int_values + 1)
+
+
+@pytest.mark.parametrize("name", ["target", "predictor"])
+def test_feature_networks_equal_numpy_with_slope_0_2(name: str) -> None:
+    with small_learner() as (_, _, agent, _, _):  # through the settings, whose slope is 0.2
+        network = getattr(agent.rnd, name)
+        frames = np.random.default_rng(0).normal(size=(3, 1, 44, 52)).astype(np.float32)
+        expected = learner.feature_outputs(layers_of(network), frames)
+        actual = network(torch.from_numpy(frames)).detach().numpy()
+    assert actual.shape == (3, 16)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_leaky_slope_is_0_2_in_all_three_convolutions(rnd: RndNetworks) -> None:
+    for network in (rnd.target, rnd.predictor):
+        slopes = [m.negative_slope for m in network.modules() if isinstance(m, nn.LeakyReLU)]
+        assert set(slopes) == {0.2}
+        leaky = next(m for m in network.modules() if isinstance(m, nn.LeakyReLU))
+        assert float(leaky(torch.tensor(-1.0))) == pytest.approx(-0.2)
+
+
+def test_target_ends_in_a_linear_layer_and_so_does_the_predictor(rnd: RndNetworks) -> None:
+    frames = torch.randn(4, 1, 84, 84, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for network in (rnd.target, rnd.predictor):
+            assert float(network(frames).min()) < -0.01
+
+
+def test_outputs_are_float32_in_bfloat16_too() -> None:
+    policy, rnd = make_policy(0, 44, 44), make_rnd(0, 44, 44, 16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        outputs = [*policy(torch.zeros(2, 4, 44, 44)), rnd.target(torch.zeros(2, 1, 44, 44))]
+    assert {output.dtype for output in outputs} == {torch.float32}
+
+
+# --- what learns ------------------------------------------------------------------------------
+
+
+def test_the_target_is_frozen_and_all_else_learns() -> None:
+    with small_learner() as (_, _, agent, _, _):
+        assert not any(parameter.requires_grad for parameter in agent.rnd.target.parameters())
+        expected = [*agent.policy.parameters(), *agent.rnd.predictor.parameters()]
+        assert [id(p) for p in agent.parameters] == [id(p) for p in expected]
+        assert all(parameter.requires_grad for parameter in expected)
+
+
+# --- wrong sizes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width"), [(43, 84), (84, 43), (3, 84)])
+def test_too_small_frames_are_refused_by_the_policy(height: int, width: int) -> None:
+    with pytest.raises(ValueError, match=f"large enough .*, got {height} x {width}"):
+        make_policy(0, height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(35, 84), (84, 35)])
+def test_too_small_frames_are_refused_by_the_rnd_networks(height: int, width: int) -> None:
+    with pytest.raises(ValueError, match=f"large enough .*, got {height} x {width}"):
+        make_rnd(0, height, width, 4)
+
+
+def test_the_smallest_frames_give_one_output_of_the_last_convolution() -> None:
+    assert layers_of(make_policy(0, 44, 44))[3][0].shape == (256, 64)
+    assert layers_of(make_rnd(0, 36, 36, 4).target)[3][0].shape == (4, 64)

@@ -1,0 +1,673 @@
+"""Advantages, losses and the update, against NumPy and a plain loss in float64."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.reference import learner, rl
+from tests.reference.frames import normalized
+from tests.reference.learner import (
+    Learner,
+    ToyEnv,
+    layers_of,
+    newest,
+    record_inputs,
+    small_learner,
+)
+
+from rndfast import ppo
+from rndfast.networks import PolicyOutput
+from rndfast.ppo import (
+    Advantages,
+    Minibatch,
+    PolicyLosses,
+    compute_advantages,
+    draw_predictor_mask,
+    policy_losses,
+    update,
+)
+from rndfast.rnd import intrinsic_rewards, scale_intrinsic_rewards
+from rndfast.rollout import collect
+
+Array = NDArray[Any]
+STEPS = 6
+ONE_STEP: dict[str, Any] = {"num_minibatches": 1, "update_epochs": 1}
+TERMINATED = ((0, 0), (2, 1), (4, 1))
+TRUNCATED = ((1, 2), (3, 0), (5, 3))
+
+
+@contextlib.contextmanager
+def collected(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learner]:
+    """Make a learner with a rollout whose old policy and values differ from the present ones."""
+    env = env or ToyEnv(4, TERMINATED, TRUNCATED)
+    with small_learner(env, **settings) as parts:
+        rng = np.random.default_rng(0)
+        parts.agent.obs_moments.update(rng.integers(0, 256, (9, 1, 44, 52), np.uint8))
+        collect(parts.agent, parts.env, parts.rollout, parts.workers)
+        noise = rng.normal(0, 0.2, parts.rollout.log_probs.shape)
+        parts.rollout.log_probs += noise.astype(np.float32)
+        yield parts
+
+
+def random_advantages(num_envs: int = 4, size: float = 1.0, mean: float = 0.0) -> Advantages:
+    rng = np.random.default_rng(1)
+    return Advantages(
+        *((mean + size * rng.normal(size=(STEPS, num_envs))).astype(np.float32) for _ in range(3))
+    )
+
+
+def run_update(parts: Learner, advantages: Advantages) -> dict[str, float]:
+    return update(parts.agent, parts.rollout, advantages, parts.config, parts.workers)
+
+
+def record_gradients(parts: Learner) -> list[list[Array]]:
+    """Keep the gradients of every optimiser step from now on."""
+    steps: list[list[Array]] = []
+
+    def keep(*_: Any) -> None:
+        gradients = [parameter.grad for parameter in parts.agent.parameters]
+        steps.append([g.numpy().copy() for g in gradients if g is not None])
+
+    parts.agent.optimizer.register_step_pre_hook(keep)
+    return steps
+
+
+def weights(parts: Learner) -> list[Array]:
+    return [parameter.detach().numpy().copy() for parameter in parts.agent.parameters]
+
+
+# --- losses -----------------------------------------------------------------------------------
+
+
+def make_minibatch(size: int = 200) -> tuple[PolicyOutput, Minibatch]:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(size, 5))
+    actions = rng.integers(0, 5, size)
+    log_probs = learner.log_softmax(logits)[np.arange(size), actions]
+    floats = [torch.from_numpy(rng.normal(size=size)).float() for _ in range(5)]
+    output = PolicyOutput(torch.from_numpy(logits).float(), floats[0], floats[1])
+    old_log_probs = torch.from_numpy(log_probs + rng.normal(0, 0.15, size)).float()
+    return output, Minibatch(torch.from_numpy(actions), old_log_probs, *floats[2:])
+
+
+def test_losses_equal_numpy() -> None:
+    output, batch = make_minibatch()
+    losses = policy_losses(output, batch, 0.1)
+    logits, ext_values, int_values = (values.numpy() for values in output)
+    actions, old_log_probs, advantages, ext_returns, int_returns = (
+        getattr(batch, field.name).numpy() for field in dataclasses.fields(batch)
+    )
+    log_ratios = learner.log_softmax(logits)[np.arange(200), actions] - old_log_probs
+    expected = {
+        "policy": learner.policy_loss(logits, actions, old_log_probs, advantages, 0.1),
+        "ext_value": learner.value_loss(ext_values, ext_returns),
+        "int_value": learner.value_loss(int_values, int_returns),
+        "entropy": learner.entropy(logits),
+        "approx_kl": np.mean(np.exp(log_ratios) - 1 - log_ratios),
+        "clip_fraction": np.mean(np.abs(np.exp(log_ratios) - 1) > 0.1),
+    }
+    assert 0.2 < expected["clip_fraction"] < 0.8
+    for name, want in expected.items():
+        assert float(getattr(losses, name)) / 200 == pytest.approx(want, rel=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "slope"),
+    [
+        (1.2, 1.0, -1.1, 0.0),  # too far the right way: clipped, nothing more to gain
+        (0.8, -1.0, 0.9, 0.0),
+        (1.2, -1.0, 1.2, 1.2),  # the wrong way: the whole loss, with its gradient
+        (0.8, 1.0, -0.8, -0.8),
+        (1.05, 1.0, -1.05, -1.05),  # within the range
+        (0.95, -2.0, 1.9, 1.9),
+    ],
+)
+def test_the_policy_loss_of_one_transition_in_closed_form(
+    ratio: float, advantage: float, loss: float, slope: float
+) -> None:
+    logits = torch.tensor([[0.3, -0.2]], requires_grad=True)
+    log_prob = torch.log_softmax(logits, 1)[0, 0]
+    zero = torch.zeros(1)
+    batch = Minibatch(
+        torch.tensor([0]),
+        (log_prob.detach() - np.log(ratio))[None],
+        torch.tensor([advantage]),
+        zero,
+        zero,
+    )
+    policy = policy_losses(PolicyOutput(logits, zero, zero), batch, 0.1).policy
+    assert policy.item() == pytest.approx(loss, rel=1e-5)
+    (gradient,) = torch.autograd.grad(policy, logits)
+    # d log_prob / d logit of the chosen action: 1 - probability
+    probability = log_prob.exp().item()
+    assert float(gradient[0, 0]) == pytest.approx(slope * (1 - probability), rel=1e-4, abs=1e-7)
+
+
+def test_policy_losses_have_the_documented_names() -> None:
+    names = ["policy", "ext_value", "int_value", "entropy", "approx_kl", "clip_fraction"]
+    assert [field.name for field in dataclasses.fields(PolicyLosses)] == names
+
+
+# --- one minibatch ----------------------------------------------------------------------------
+
+
+class DoublePass:
+    """The networks' outputs on a whole rollout, on what the env showed, in float64.
+
+    The policy's ``forward`` itself is checked against NumPy in test_networks.
+    """
+
+    def __init__(self, parts: Learner) -> None:
+        env, agent = parts.env, parts.agent
+        self.policy = copy.deepcopy(agent.policy).double()
+        self.predictor = copy.deepcopy(agent.rnd.predictor).double()
+        stacks = torch.from_numpy(env.observations[:STEPS].reshape(-1, 4, 44, 52) / 255)
+        hidden = self.policy.trunk(stacks)
+        actor = hidden + torch.relu(self.policy.actor_residual(hidden))
+        critic = hidden + torch.relu(self.policy.critic_residual(hidden))
+        self.logits = self.policy.actor(actor)
+        self.ext_values = self.policy.ext_critic(critic)[:, 0]
+        self.int_values = self.policy.int_critic(critic)[:, 0]
+        frames = normalized(
+            newest(env.observations[1:]).reshape(-1, 1, 44, 52),
+            agent.obs_moments.mean,
+            agent.obs_moments.var,
+            5.0,
+        )
+        self.predicted = self.predictor.layers(torch.from_numpy(frames))
+        self.target = learner.feature_outputs(layers_of(agent.rnd.target), frames)
+
+    def losses(self, parts: Learner, advantages: Advantages, mask: Array) -> dict[str, float]:
+        """Evaluate the NumPy losses."""
+        rollout = parts.rollout
+        logits, ext_values, int_values, predicted = (
+            values.detach().numpy()
+            for values in (self.logits, self.ext_values, self.int_values, self.predicted)
+        )
+        return {
+            "policy": learner.policy_loss(
+                logits,
+                rollout.actions.ravel(),
+                rollout.log_probs.ravel(),
+                advantages.combined.ravel(),
+                0.1,
+            ),
+            "ext_value": learner.value_loss(ext_values, advantages.ext_returns.ravel()),
+            "int_value": learner.value_loss(int_values, advantages.int_returns.ravel()),
+            "entropy": learner.entropy(logits),
+            "predictor": learner.predictor_loss(predicted, self.target, mask),
+        }
+
+    def gradients(
+        self, parts: Learner, advantages: Advantages, mask: Array, ent_coef: float = 0.001
+    ) -> list[Array]:
+        """Differentiate the total loss, written once more, by autograd."""
+
+        def rows(array: Array) -> torch.Tensor:
+            return torch.from_numpy(array.reshape(-1)).double()
+
+        advantage = rows(advantages.combined)
+        actions = torch.from_numpy(parts.rollout.actions.ravel())
+        log_probs = torch.log(torch.softmax(self.logits, 1))
+        chosen = log_probs[torch.arange(len(actions)), actions]
+        ratio = torch.exp(chosen - rows(parts.rollout.log_probs))
+        gain = torch.where(advantage >= 0, ratio.clamp(max=1.1), ratio.clamp(min=0.9)) * advantage
+        ext_error = self.ext_values - rows(advantages.ext_returns)
+        int_error = self.int_values - rows(advantages.int_returns)
+        entropy = -(torch.exp(log_probs) * log_probs).sum() / len(actions)
+        errors = ((self.predicted - torch.from_numpy(self.target)) ** 2).mean(1)
+        loss = -gain.mean() + 0.5 * (ext_error**2).mean() + 0.5 * (int_error**2).mean()
+        loss = loss - ent_coef * entropy
+        loss = loss + (errors * torch.from_numpy(mask)).sum() / max(int(mask.sum()), 1)
+        parameters = [*self.policy.parameters(), *self.predictor.parameters()]
+        return [gradient.numpy() for gradient in torch.autograd.grad(loss, parameters)]
+
+
+def fix_mask(monkeypatch: pytest.MonkeyPatch, mask: Array) -> None:
+    monkeypatch.setattr(ppo, "draw_predictor_mask", lambda *_: mask)
+
+
+def assert_gradients_close(actual: list[Array], expected: list[Array]) -> None:
+    for got, want in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=2e-5 * np.abs(want).max() + 1e-12)
+
+
+@pytest.mark.parametrize("micro_batch_size", [7, 128])
+def test_losses_and_gradients_of_a_minibatch_are_those_of_the_plain_loss(
+    micro_batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.arange(STEPS * 4) % 3 == 0
+    fix_mask(monkeypatch, mask)
+    advantages = random_advantages(mean=0.5)
+    with collected(micro_batch_size=micro_batch_size, **ONE_STEP) as parts:
+        oracle = DoublePass(parts)
+        gradients = record_gradients(parts)
+        losses = run_update(parts, advantages)
+    expected = oracle.losses(parts, advantages, mask)
+    for name, want in expected.items():
+        assert losses[name] == pytest.approx(want, rel=1e-4), name
+    assert losses["clip_fraction"] > 0.2
+    assert len(gradients) == 1
+    assert_gradients_close(gradients[0], oracle.gradients(parts, advantages, mask))
+    assert np.isfinite(learner.total_loss(expected, ent_coef=0.001, vf_coef=1.0))
+
+
+def test_the_entropy_bonus_makes_the_policy_less_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    # nothing to gain and no errors of value: only entropy moves the actor
+    mask = np.zeros(STEPS * 4, bool)
+    fix_mask(monkeypatch, mask)
+    advantages = Advantages(*(np.zeros((STEPS, 4), np.float32) for _ in range(3)))
+    with collected(ent_coef=0.03, vf_coef=0.0, **ONE_STEP) as parts:
+        oracle = DoublePass(parts)
+        gradients = record_gradients(parts)
+        run_update(parts, advantages)
+        index = [id(p) for p in parts.agent.parameters].index(id(parts.agent.policy.actor.weight))
+    advantages = Advantages(
+        advantages.combined,
+        oracle.ext_values.detach().numpy(),
+        oracle.int_values.detach().numpy(),
+    )
+    expected = oracle.gradients(parts, advantages, mask, ent_coef=0.03)[index]
+    assert np.abs(expected).max() > 1e-5
+    assert_gradients_close([gradients[0][index]], [expected])
+
+
+def test_the_total_loss_is_what_the_gradients_belong_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the slope of the NumPy loss along a head's gradient is the gradient's length; one head for
+    # each term of the loss, so that no term hides behind a larger one
+    mask = np.arange(STEPS * 4) % 2 == 0
+    fix_mask(monkeypatch, mask)
+    advantages = random_advantages()
+    with collected(**ONE_STEP) as parts:
+        policy, predictor = parts.agent.policy, parts.agent.rnd.predictor
+        last = [module for module in predictor.modules() if isinstance(module, torch.nn.Linear)][-1]
+        before = weights(parts)
+        recorded = record_gradients(parts)
+        run_update(parts, advantages)
+
+        def total_at(index: int, step: Array) -> float:
+            with torch.no_grad():
+                for number, parameter in enumerate(parts.agent.parameters):
+                    moved = before[number] + (step if number == index else 0)
+                    parameter.copy_(torch.from_numpy(moved))
+            losses = DoublePass(parts).losses(parts, advantages, mask)
+            return learner.total_loss(losses, ent_coef=0.001, vf_coef=1.0)
+
+        for head in (policy.actor, policy.ext_critic, policy.int_critic, last):
+            index = [id(p) for p in parts.agent.parameters].index(id(head.weight))
+            gradient = recorded[0][index].astype(np.float64)
+            length = np.sqrt((gradient**2).sum())
+            step = (1e-3 * gradient / length).astype(np.float32)
+            slope = (total_at(index, step) - total_at(index, -step)) / 2e-3
+            assert slope == pytest.approx(length, rel=0.01)
+
+
+@pytest.mark.parametrize("offset", [0.0, 7.0])
+def test_advantages_are_not_normalised(offset: float) -> None:
+    advantages = random_advantages(mean=offset)
+    with small_learner(**ONE_STEP) as parts:
+        collect(parts.agent, parts.env, parts.rollout, parts.workers)
+        losses = run_update(parts, advantages)
+    # the policy is the one that acted: every ratio is 1
+    assert losses["policy"] == pytest.approx(-float(advantages.combined.mean()), rel=1e-4)
+    assert losses["approx_kl"] == pytest.approx(0, abs=1e-8)
+    assert losses["clip_fraction"] == 0
+
+
+def test_values_are_not_clipped_towards_the_old_ones() -> None:
+    def losses(shift: float) -> dict[str, float]:
+        with collected(**ONE_STEP) as parts:
+            parts.rollout.ext_values += shift
+            parts.rollout.int_values -= shift
+            return run_update(parts, random_advantages())
+
+    assert losses(0) == losses(100)
+
+
+def test_huge_gradients_are_not_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.ones(STEPS * 4, bool)
+    fix_mask(monkeypatch, mask)
+    advantages = random_advantages(size=1e4)
+    with collected(**ONE_STEP) as parts:
+        oracle = DoublePass(parts)
+        run_update(parts, advantages)
+        state = parts.agent.optimizer.state
+        first_moments = [state[p]["exp_avg"].numpy() for p in parts.agent.parameters]
+    expected = oracle.gradients(parts, advantages, mask)
+    assert np.sqrt(sum((g**2).sum() for g in expected)) > 1e4
+    assert_gradients_close([m / 0.1 for m in first_moments], expected)
+
+
+# --- the optimiser ----------------------------------------------------------------------------
+
+
+def test_one_adam_trains_policy_and_predictor_with_the_papers_settings() -> None:
+    with small_learner() as (_, _, agent, _, _):
+        assert type(agent.optimizer) is torch.optim.Adam
+        (group,) = agent.optimizer.param_groups
+        expected = [*agent.policy.parameters(), *agent.rnd.predictor.parameters()]
+        assert [id(p) for p in group["params"]] == [id(p) for p in expected]
+        assert group["lr"] == 1e-4
+        assert group["eps"] == 1e-8
+        assert group["betas"] == (0.9, 0.999)
+        assert group["weight_decay"] == 0
+        assert group["amsgrad"] is False
+
+
+def test_sixteen_steps_of_adam_per_rollout_equal_numpy() -> None:
+    with collected(num_minibatches=4, update_epochs=4) as parts:
+        before = weights(parts)
+        gradients = record_gradients(parts)
+        run_update(parts, random_advantages())
+        after = weights(parts)
+    assert len(gradients) == 16
+    for index, weight in enumerate(before):
+        adam = learner.Adam(weight.astype(np.float64), learning_rate=1e-4, eps=1e-8)
+        for step in gradients:
+            adam.step(step[index])
+        assert np.abs(adam.parameter - weight).max() > 1e-5  # no parameter was left out
+        # 16 roundings of weights below 1
+        np.testing.assert_allclose(after[index], adam.parameter, rtol=0, atol=1e-6)
+
+
+def test_the_update_changes_all_that_learns_and_not_the_target() -> None:
+    with collected(predictor_proportion=1.0) as parts:
+        target = [p.detach().clone() for p in parts.agent.rnd.target.parameters()]
+        before = weights(parts)
+        run_update(parts, random_advantages())
+        for old, new in zip(target, parts.agent.rnd.target.parameters(), strict=True):
+            assert torch.equal(old, new)
+        for old_array, new_array in zip(before, weights(parts), strict=True):
+            assert not np.array_equal(old_array, new_array)
+
+
+# --- minibatches, pieces and threads ----------------------------------------------------------
+
+
+def test_minibatches_are_slices_of_environments_in_the_same_order_in_every_epoch() -> None:
+    env = ToyEnv(8)
+    settings: dict[str, Any] = {
+        "num_minibatches": 4,
+        "update_epochs": 3,
+        "predictor_proportion": 1.0,
+    }
+    with collected(env, **settings) as parts:
+        policy_inputs = record_inputs(parts.agent.policy)
+        predictor_inputs = record_inputs(parts.agent.rnd.predictor)
+        run_update(parts, random_advantages(8))
+        rollout_frames = newest(env.observations[:STEPS])[:, :, 0]  # (T, N, H, W)
+        next_frames = normalized(
+            newest(env.observations[1:])[:, :, 0],
+            parts.agent.obs_moments.mean[0],
+            parts.agent.obs_moments.var[0],
+            5.0,
+        )
+    assert len(policy_inputs) == len(predictor_inputs) == 12
+    for number, (stacks, frames) in enumerate(zip(policy_inputs, predictor_inputs, strict=True)):
+        first = 2 * (number % 4)
+        # (env, serial) of each row, as the frames themselves tell
+        codes = np.rint(stacks[:, -1, 0, :2] * 255)
+        expected = rollout_frames[:, first : first + 2, 0, :2].reshape(-1, 2)
+        np.testing.assert_array_equal(codes[np.lexsort(codes.T)], expected[np.lexsort(expected.T)])
+        np.testing.assert_array_equal(np.unique(codes[:, 0]), [first, first + 1])
+        wanted = next_frames[:, first : first + 2].reshape(-1, 1, 44, 52)
+        order = np.lexsort(codes.T)
+        np.testing.assert_allclose(
+            frames[order], wanted[np.lexsort(expected.T)], rtol=2e-6, atol=1e-6
+        )
+
+
+def test_every_row_is_learned_with_its_own_action_advantage_and_returns() -> None:
+    # one environment per minibatch; only environment 2 has anything to learn
+    advantages = Advantages(*(np.zeros((STEPS, 4), np.float32) for _ in range(3)))
+    advantages.combined[:, 2] = 1
+    with collected(num_minibatches=4, update_epochs=1, vf_coef=0.0, ent_coef=0.0) as parts:
+        actor = [id(p) for p in parts.agent.parameters].index(id(parts.agent.policy.actor.weight))
+        gradients = record_gradients(parts)
+        run_update(parts, advantages)
+    assert [bool(step[actor].any()) for step in gradients] == [False, False, True, False]
+
+
+def test_micro_batches_change_rounding_only() -> None:
+    def updated(micro_batch_size: int) -> tuple[dict[str, float], list[Array]]:
+        with collected(micro_batch_size=micro_batch_size, **ONE_STEP) as parts:
+            gradients = record_gradients(parts)
+            return run_update(parts, random_advantages()), gradients[0]
+
+    whole_losses, whole_gradients = updated(128)
+    for size in (1, 5, 23):
+        losses, gradients = updated(size)
+        assert losses == pytest.approx(whole_losses, rel=1e-4)
+        assert_gradients_close(gradients, whole_gradients)
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    def updated(num_threads: int) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        with collected(num_threads=num_threads, micro_batch_size=5, update_epochs=2) as parts:
+            losses = run_update(parts, random_advantages())
+            return losses, parts.agent.state()
+
+    losses, state = updated(1)
+    for num_threads in (2, 3):
+        other_losses, other_state = updated(num_threads)
+        assert other_losses == losses
+        assert other_state.keys() == state.keys()
+        for key, values in state.items():
+            assert torch.equal(values, other_state[key]), key
+
+
+# --- the predictor's share --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("proportion", [0.05, 0.25, 0.9])
+def test_the_mask_has_the_proportion_asked_for(proportion: float) -> None:
+    mask = draw_predictor_mask(40_000, proportion, torch.Generator().manual_seed(0))
+    assert mask.dtype == np.bool_
+    deviation = np.sqrt(proportion * (1 - proportion) / 40_000)
+    assert mask.mean() == pytest.approx(proportion, abs=4 * deviation)
+    halves = mask[:20_000].mean(), mask[20_000:].mean()
+    assert halves[0] == pytest.approx(halves[1], abs=8 * deviation)
+
+
+def test_a_proportion_of_one_takes_every_row() -> None:
+    assert draw_predictor_mask(10_000, 1.0, torch.Generator().manual_seed(0)).all()
+
+
+def test_the_mask_is_redrawn_for_each_minibatch_and_epoch_and_selects_the_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masks: list[Array] = []
+
+    def draw(*arguments: Any) -> Array:
+        masks.append(draw_predictor_mask(*arguments))
+        return masks[-1]
+
+    monkeypatch.setattr(ppo, "draw_predictor_mask", draw)
+    with collected(ToyEnv(8), num_minibatches=2, update_epochs=4) as parts:
+        inputs = record_inputs(parts.agent.rnd.predictor)
+        run_update(parts, random_advantages(8))
+        frames = normalized(
+            newest(parts.env.observations[1:]),
+            parts.agent.obs_moments.mean,
+            parts.agent.obs_moments.var,
+            5.0,
+        )
+    assert [mask.shape for mask in masks] == [(STEPS * 4,)] * 8
+    assert len({mask.tobytes() for mask in masks}) == 8
+    assert 0.1 < np.mean(masks) < 0.4  # 192 draws with probability 0.25
+    for number, (mask, rows) in enumerate(zip(masks, inputs, strict=True)):
+        first = 4 * (number % 2)
+        expected = frames[:, first : first + 4].reshape(-1, 1, 44, 52)[mask]
+        np.testing.assert_allclose(rows, expected, rtol=2e-6, atol=1e-6)
+
+
+def test_an_empty_mask_leaves_the_predictor_alone_and_makes_no_nan() -> None:
+    with collected(predictor_proportion=1e-12, micro_batch_size=7) as parts:
+        before = [p.detach().clone() for p in parts.agent.rnd.predictor.parameters()]
+        actor = parts.agent.policy.actor.weight.detach().clone()
+        losses = run_update(parts, random_advantages())
+        assert losses["predictor"] == 0
+        assert np.isfinite(list(losses.values())).all()
+        for old, new in zip(before, parts.agent.rnd.predictor.parameters(), strict=True):
+            assert torch.equal(old, new)
+        assert not torch.equal(actor, parts.agent.policy.actor.weight)
+
+
+# --- advantages -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bootstrap_truncated", [False, True])
+@pytest.mark.parametrize("episodic_int_return", [False, True])
+def test_advantages_are_two_gaes_with_their_own_ends_and_discounts(
+    bootstrap_truncated: bool, episodic_int_return: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    ext_rewards, int_rewards = rng.normal(size=(2, STEPS, 4)).astype(np.float32)
+    settings: dict[str, Any] = {
+        "bootstrap_truncated": bootstrap_truncated,
+        "episodic_int_return": episodic_int_return,
+    }
+    with collected(**settings) as (config, _, _, rollout, _):
+        assert rollout.terminated.sum() == rollout.truncated.sum() == 3
+        # the extrinsic return ends at both kinds of end, unless a truncation is bootstrapped
+        ended = rollout.terminated | rollout.truncated
+        ext = rl.gae(
+            ext_rewards,
+            rollout.ext_values,
+            rollout.next_ext_value,
+            terminated=rollout.terminated if bootstrap_truncated else ended,
+            gamma=0.999,
+            gae_lambda=0.95,
+            truncated=rollout.truncated if bootstrap_truncated else None,
+            final_values=rollout.final_ext_values,
+        )
+        # the intrinsic return never ends, unless it is asked to
+        int_ = rl.gae(
+            int_rewards,
+            rollout.int_values,
+            rollout.next_int_value,
+            terminated=ended if episodic_int_return else None,
+            gamma=0.99,
+            gae_lambda=0.95,
+        )
+        actual = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
+        expected = learner.combined_advantages(ext, int_, 2.0, 1.0)
+        np.testing.assert_allclose(actual.combined, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            actual.ext_returns, ext + rollout.ext_values, rtol=1e-5, atol=1e-5
+        )
+        np.testing.assert_allclose(
+            actual.int_returns, int_ + rollout.int_values, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_the_bonus_counts_once_and_the_extrinsic_reward_twice() -> None:
+    zeros = np.zeros((STEPS, 4), np.float32)
+    last = zeros.copy()
+    last[-1] = 1
+    with collected() as (config, _, _, rollout, _):
+        without = compute_advantages(rollout, zeros, zeros, config.ppo).combined
+        with_bonus = compute_advantages(rollout, zeros, last, config.ppo).combined
+        with_reward = compute_advantages(rollout, last, zeros, config.ppo).combined
+    np.testing.assert_allclose(with_bonus[-1] - without[-1], 1, rtol=1e-5)
+    np.testing.assert_allclose(with_reward[-1] - without[-1], 2, rtol=1e-5)
+    # environment 3 is cut off at the last step only: one step earlier, both still count
+    assert (with_bonus - without)[-2, 3] == pytest.approx(0.99 * 0.95, rel=1e-4)
+    assert (with_reward - without)[-2, 3] == pytest.approx(2 * 0.999 * 0.95, rel=1e-4)
+    # environment 1 ended at step 4: the bonus reaches back over it, the reward does not
+    assert (with_bonus - without)[0, 1] == pytest.approx((0.99 * 0.95) ** 5, rel=1e-4)
+    assert (with_reward - without)[0, 1] == 0
+
+
+# --- numbers that are none --------------------------------------------------------------------
+
+
+def test_a_nan_intrinsic_reward_is_named() -> None:
+    with collected() as (config, _, agent, rollout, workers):
+        with torch.no_grad():
+            agent.rnd.predictor.layers[-1].bias[0] = float("nan")
+        with pytest.raises(
+            FloatingPointError, match=r"^intrinsic rewards must be finite, .* 24 of 24"
+        ):
+            intrinsic_rewards(agent, rollout, config.rnd, workers)
+
+
+class NoSpread:
+    """Statistics gone wrong: a variance of 0."""
+
+    var = np.float64(0)
+
+    def update(self, returns: Array) -> None:
+        """Take no notice."""
+
+
+def test_an_infinite_scaled_reward_is_named() -> None:
+    rewards = np.ones((STEPS, 4), np.float32)
+    with small_learner() as (config, _, agent, _, _):
+        agent.int_return_moments = NoSpread()  # type: ignore[assignment]
+        with (
+            np.errstate(divide="ignore"),
+            pytest.raises(FloatingPointError, match=r"^scaled intrinsic rewards must be finite"),
+        ):
+            scale_intrinsic_rewards(agent, rewards, config.rnd)
+
+
+@pytest.mark.parametrize("stream", ["ext", "int"])
+def test_a_nan_advantage_is_named(stream: str) -> None:
+    rewards = {name: np.zeros((STEPS, 4), np.float32) for name in ("ext", "int")}
+    rewards[stream][0, 1] = np.nan
+    with (
+        collected() as (config, _, _, rollout, _),
+        pytest.raises(FloatingPointError, match=r"^advantages must be finite, .* 1 of 24"),
+    ):
+        compute_advantages(rollout, rewards["ext"], rewards["int"], config.ppo)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [("combined", "policy"), ("ext_returns", "ext_value"), ("int_returns", "int_value")],
+)
+def test_a_nan_loss_is_named(name: str, loss: str) -> None:
+    advantages = random_advantages()
+    getattr(advantages, name)[2, 1] = np.nan
+    with (
+        collected(**ONE_STEP) as parts,
+        pytest.raises(FloatingPointError, match=rf"^{loss} loss must be finite"),
+    ):
+        run_update(parts, advantages)
+
+
+def test_infinite_weights_are_named() -> None:
+    with collected(**ONE_STEP) as parts:
+        parts.agent.optimizer.param_groups[0]["lr"] = float("inf")
+        with pytest.raises(FloatingPointError, match=r"^weights must be finite"):
+            run_update(parts, random_advantages())
+
+
+# --- bfloat16 ---------------------------------------------------------------------------------
+
+
+def test_bfloat16_gives_nearly_the_same_losses() -> None:
+    def losses(precision: str) -> dict[str, float]:
+        settings = {"precision": precision, "predictor_proportion": 1.0, **ONE_STEP}
+        with small_learner(ToyEnv(4, TERMINATED), **settings) as parts:
+            parts.agent.obs_moments.update(
+                np.random.default_rng(0).integers(0, 256, (9, 1, 44, 52), np.uint8)
+            )
+            collect(parts.agent, parts.env, parts.rollout, parts.workers)
+            losses = run_update(parts, random_advantages(mean=3.0))
+            assert {p.dtype for p in parts.agent.parameters} == {torch.float32}
+            return losses
+
+    full, half = losses("float32"), losses("bfloat16")
+    assert half != full
+    for name in ("policy", "ext_value", "int_value", "entropy", "predictor"):
+        assert half[name] == pytest.approx(full[name], rel=0.02), name

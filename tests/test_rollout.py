@@ -1,0 +1,263 @@
+"""What is collected, against a world that remembers all that it showed, and against NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.reference import learner
+from tests.reference.learner import (
+    Learner,
+    ToyEnv,
+    layers_of,
+    newest,
+    record_inputs,
+    scaled,
+    small_learner,
+)
+
+from rndfast.config import Config
+from rndfast.rollout import Rollout, collect, evaluate_policy, policy_input, sample_actions
+
+Array = NDArray[Any]
+STEPS = 6
+# three rollouts: ends at a first and a last step, one after the other, and in several at once
+TERMINATED = ((0, 0), (4, 1), (5, 1), (5, 2), (11, 0), (13, 3))
+TRUNCATED = ((2, 3), (5, 3), (6, 2), (11, 1), (13, 3))
+
+
+def ending_env(**settings: Any) -> ToyEnv:
+    return ToyEnv(4, TERMINATED, TRUNCATED, **settings)
+
+
+def flags(ends: tuple[tuple[int, int], ...], start: int = 0) -> Array:
+    """``(T, N)`` bool of one rollout."""
+    marks = np.zeros((3 * STEPS, 4), bool)
+    for end in ends:
+        marks[end] = True
+    return marks[start : start + STEPS]
+
+
+def collect_next(parts: Learner) -> None:
+    collect(parts.agent, parts.env, parts.rollout, parts.workers)
+
+
+# --- frames -----------------------------------------------------------------------------------
+
+
+def test_frames_are_stored_once_as_bytes() -> None:
+    rollout = Rollout(Config())  # 128 x 128
+    assert rollout.frames.nbytes <= 0.12e9
+    assert sum(a.nbytes for a in vars(rollout).values() if isinstance(a, np.ndarray)) <= 0.121e9
+    assert rollout.frames.dtype == np.uint8
+
+
+def test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts() -> None:
+    with small_learner(ending_env()) as parts:
+        rollout, workers = parts.rollout, parts.workers
+        for start in (0, STEPS, 2 * STEPS):
+            collect_next(parts)
+            expected = scaled(parts.env.observations[start : start + STEPS + 1])
+            all_indices = np.arange((STEPS + 1) * 4)  # with the observation after the last step
+            stacks = policy_input(rollout, all_indices, workers).numpy()
+            np.testing.assert_array_equal(stacks, expected.reshape(-1, 4, 44, 52))
+            rollout.carry_over()
+
+
+def test_any_selection_of_stacks_is_in_the_order_asked_for() -> None:
+    with small_learner(ending_env()) as parts:
+        collect_next(parts)
+        chosen = np.array([[5, 3], [0, 0], [3, 1], [3, 1]])  # (t, n)
+        indices = parts.rollout.indices()[chosen[:, 0], chosen[:, 1]]
+        stacks = policy_input(parts.rollout, indices, parts.workers).numpy()
+        expected = parts.env.observations[chosen[:, 0], chosen[:, 1]]
+        np.testing.assert_array_equal(stacks, scaled(expected))
+
+
+def test_the_policy_acts_on_what_the_env_showed_last() -> None:
+    with small_learner(ending_env()) as parts:
+        inputs = record_inputs(parts.agent.policy)
+        collect_next(parts)
+        seen = [frames for frames in inputs if frames.shape[0] > 1]  # not the final observations
+        expected = scaled(parts.env.observations).reshape(-1, 4, 44, 52)
+        np.testing.assert_array_equal(np.concatenate(seen), expected)
+
+
+def test_rgb_stacks_are_those_of_the_env_channel_by_channel() -> None:
+    with small_learner(ending_env(is_rgb=True)) as parts:
+        for start in (0, STEPS):
+            collect_next(parts)
+            observed = parts.env.observations[start : start + STEPS]  # (T, N, S, H, W, 3)
+            stacks = policy_input(parts.rollout, np.arange(STEPS * 4), parts.workers).numpy()
+            expected = np.moveaxis(observed, -1, 3).reshape(-1, 12, 44, 52)
+            np.testing.assert_array_equal(stacks, scaled(expected))
+            parts.rollout.carry_over()
+        assert parts.rollout.observation_frames().shape == (STEPS, 4, 3, 44, 52)
+
+
+def test_rnd_reads_the_newest_frame_of_the_next_observation() -> None:
+    with small_learner(ending_env()) as parts:
+        rollout = parts.rollout
+        for start in (0, STEPS):
+            collect_next(parts)
+            frames = newest(
+                parts.env.observations[start : start + STEPS + 1]
+            )  # (T + 1, N, 1, H, W)
+            flat = rollout.frames.reshape(-1, 1, 44, 52)
+            np.testing.assert_array_equal(
+                flat[rollout.next_frame_indices(rollout.indices())], frames[1:]
+            )
+            np.testing.assert_array_equal(rollout.observation_frames(), frames[:-1])
+            rollout.carry_over()
+
+
+def test_a_new_start_forgets_the_frames_before_it() -> None:
+    with small_learner(ending_env()) as parts:
+        collect_next(parts)
+        parts.rollout.carry_over()
+        parts.rollout.start(parts.env.reset()[0])
+        stacks = policy_input(parts.rollout, np.arange(4), parts.workers).numpy()
+        np.testing.assert_array_equal(stacks, scaled(parts.env.observations[0]))
+        assert not stacks[:, :3].any()
+
+
+# --- actions, log-probabilities, values -------------------------------------------------------
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 128])
+def test_stored_outputs_are_the_networks_of_the_observations_acted_on(
+    micro_batch_size: int,
+) -> None:
+    with small_learner(ending_env(), micro_batch_size=micro_batch_size) as parts:
+        rollout, env = parts.rollout, parts.env
+        collect_next(parts)
+        observed = scaled(env.observations).reshape(-1, 4, 44, 52)
+        logits, ext_values, int_values = learner.policy_outputs(
+            layers_of(parts.agent.policy), observed
+        )
+        log_probs = learner.log_softmax(logits)[np.arange(STEPS * 4), rollout.actions.ravel()]
+        np.testing.assert_array_equal(rollout.actions, env.actions_of[-1])
+        assert len(np.unique(rollout.actions)) > 1
+        for actual, expected in (
+            (rollout.log_probs, log_probs),
+            (rollout.ext_values, ext_values[:-4]),
+            (rollout.int_values, int_values[:-4]),
+            (rollout.next_ext_value, ext_values[-4:]),
+            (rollout.next_int_value, int_values[-4:]),
+        ):
+            np.testing.assert_allclose(actual.ravel(), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 128])
+def test_recomputed_log_probs_of_the_first_minibatch_equal_the_stored(
+    micro_batch_size: int,
+) -> None:
+    with small_learner(ending_env(), micro_batch_size=micro_batch_size) as parts:
+        rollout = parts.rollout
+        collect_next(parts)
+        minibatch = rollout.indices()[:, :2].ravel()
+        logits = evaluate_policy(parts.agent, rollout, minibatch, parts.workers).logits.double()
+        actions = torch.from_numpy(rollout.actions.ravel()[minibatch])
+        log_probs = torch.log_softmax(logits, 1).gather(1, actions[:, None])[:, 0].numpy()
+        ratios = np.exp(log_probs - rollout.log_probs.ravel()[minibatch])
+        # the same sums in another order: a few float32 roundings of logits below 4
+        assert np.abs(logits.numpy()).max() < 4
+        assert np.abs(ratios - 1).max() < 2e-6
+
+
+def test_actions_are_drawn_with_the_probabilities_of_the_logits() -> None:
+    probabilities = np.array([0.5, 0.3, 0.15, 0.04, 0.01])
+    draws = 20_000
+    logits = torch.from_numpy(np.log(probabilities) + 3).float().expand(draws, 5)
+    actions, log_probs = sample_actions(logits, torch.Generator().manual_seed(0))
+    counts = np.bincount(actions.numpy(), minlength=5)
+    chi_square = ((counts - draws * probabilities) ** 2 / (draws * probabilities)).sum()
+    assert chi_square < 23.5  # exceeded once in 10,000, at 4 degrees of freedom
+    np.testing.assert_allclose(log_probs, np.log(probabilities)[actions.numpy()], rtol=1e-5)
+
+
+def test_extreme_logits_leave_no_choice_and_no_nan() -> None:
+    best = np.array([3, 0, 2, 2])
+    logits = torch.full((4, 5), -1e4)
+    logits[torch.arange(4), torch.from_numpy(best)] = 1e4
+    for seed in range(5):
+        actions, log_probs = sample_actions(logits, torch.Generator().manual_seed(seed))
+        np.testing.assert_array_equal(actions.numpy(), best)
+        np.testing.assert_array_equal(log_probs.numpy(), 0)
+
+
+def test_actions_come_from_the_agents_stream_alone() -> None:
+    def actions() -> Array:
+        with small_learner(ToyEnv()) as parts:
+            collect_next(parts)
+            taken: Array = parts.rollout.actions.copy()
+            return taken
+
+    first = actions()
+    torch.rand(3)
+    np.testing.assert_array_equal(actions(), first)
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    def collected(num_threads: int) -> list[Array]:
+        with small_learner(ending_env(), num_threads=num_threads, micro_batch_size=1) as parts:
+            collect_next(parts)
+            return [a for a in vars(parts.rollout).values() if isinstance(a, np.ndarray)]
+
+    for one, three in zip(collected(1), collected(3), strict=True):
+        np.testing.assert_array_equal(one, three)
+
+
+# --- episode ends -----------------------------------------------------------------------------
+
+
+def test_rewards_and_ends_are_stored_unclipped_and_termination_wins() -> None:
+    with small_learner(ending_env()) as parts:
+        rollout = parts.rollout
+        for start in (0, STEPS, 2 * STEPS):
+            collect_next(parts)
+            np.testing.assert_array_equal(
+                rollout.rewards_raw, parts.env.rewards[start : start + STEPS]
+            )
+            terminated, truncated = flags(TERMINATED, start), flags(TRUNCATED, start)
+            np.testing.assert_array_equal(rollout.terminated, terminated)
+            np.testing.assert_array_equal(rollout.truncated, truncated & ~terminated)
+            rollout.carry_over()
+        assert {-2, 3} <= set(parts.env.rewards.ravel())
+
+
+@pytest.mark.parametrize("is_rgb", [False, True])
+def test_final_values_are_those_of_the_last_observation_before_a_truncation(is_rgb: bool) -> None:
+    with small_learner(ending_env(is_rgb=is_rgb)) as parts:
+        rollout = parts.rollout
+        collect_next(parts)
+        truncated = [(t, n) for t, n in TRUNCATED if t < STEPS]
+        final = np.stack([parts.env.final_observations[end] for end in truncated])
+        stacks = np.moveaxis(final, -1, 2).reshape(len(final), 12, 44, 52) if is_rgb else final
+        _, expected, _ = learner.policy_outputs(layers_of(parts.agent.policy), scaled(stacks))
+        actual = [rollout.final_ext_values[end] for end in truncated]
+        np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-5)
+        assert np.ptp(expected) > 1e-3
+
+
+def test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation() -> None:
+    with small_learner(ending_env()) as parts:
+        env, rollout = parts.env, parts.rollout
+        begun = [0] * 4
+        for start in (0, STEPS, 2 * STEPS):
+            collect_next(parts)
+            returns, lengths = [], []
+            for t in range(start, start + STEPS):
+                for n in range(4):
+                    if (t, n) in TERMINATED + TRUNCATED:
+                        returns.append(float(env.rewards[begun[n] : t + 1, n].sum()))
+                        lengths.append(t + 1 - begun[n])
+                        begun[n] = t + 1
+            assert rollout.episodes.returns == returns
+            assert rollout.episodes.lengths_steps == lengths
+            rollout.carry_over()
+            assert rollout.episodes.returns == []
+            assert rollout.episodes.lengths_steps == []
