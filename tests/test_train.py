@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import rndfast.train
 from rndfast.agent import Agent
 from rndfast.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.config import PRESETS, Config, from_toml
+from rndfast.interruption import Interrupted
 from rndfast.metrics import Metrics, read_metrics
 from rndfast.rollout import collect
 from rndfast.train import episode_seed, make_env, train
@@ -161,6 +163,19 @@ def test_an_existing_run_directory_is_left_alone(tmp_path: Path, periodic_env: P
     with pytest.raises(FileExistsError, match="exists already: choose another --run-dir"):
         train(config, view=silent)
     assert [path.name for path in config.run.run_dir.iterdir()] == ["notes"]
+
+
+def test_a_run_that_is_stopped_before_it_began_leaves_no_directory(
+    tmp_path: Path, periodic_env: PeriodicEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(rndfast.train, "initialize_obs_moments", interrupted)
+    config = tiny_config(tmp_path / "run")
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        train(config, view=silent)
+    assert not config.run.run_dir.exists()
 
 
 def test_a_run_that_cannot_start_leaves_no_directory(tmp_path: Path) -> None:

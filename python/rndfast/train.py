@@ -9,7 +9,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,14 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
         if checkpoint is not None:
             agent.load_state(checkpoint.state)
         else:
-            start_run_dir(config)
             view(
                 f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
                 "to start the pixel statistics"
             )
-            initialize_obs_moments(
-                agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
-            )
+            with new_run_dir(run.run_dir):
+                initialize_obs_moments(
+                    agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
+                )
         rollout = Rollout(config)
         rollout.start(env.reset(seed=episode_seed(run.seed, agent.transitions))[0])
 
@@ -170,13 +170,13 @@ class RunRecorder:
             self._save()
 
 
-def start_run_dir(config: Config) -> None:
-    """Create the run directory.
+@contextlib.contextmanager
+def new_run_dir(run_dir: Path) -> Iterator[None]:
+    """Create the run directory; where the block fails, the run has not begun and it goes again.
 
     Raises:
         FileExistsError: It exists already.
     """
-    run_dir = config.run.run_dir
     try:
         run_dir.mkdir(parents=True)
     except FileExistsError:
@@ -184,6 +184,11 @@ def start_run_dir(config: Config) -> None:
             f"run directory {run_dir} exists already: choose another --run-dir, "
             f"or go on with --resume {run_dir}"
         ) from None
+    try:
+        yield
+    except BaseException:
+        run_dir.rmdir()
+        raise
 
 
 def resume_run_dir(config: Config, view: View) -> Checkpoint:
