@@ -102,6 +102,7 @@ import os, signal, threading, time
 import numpy as np
 from rndfast._core import RunningMoments, ThreadPool
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 shape = (84, 84)
 moments = RunningMoments(shape, prior_count=1e-4, pool=ThreadPool({num_threads}))
 moments.update(np.arange(84 * 84, dtype={dtype}).reshape(shape))
