@@ -144,18 +144,6 @@ def test_the_paper_preset_is_the_papers_table() -> None:
     assert config.rnd.predictor_proportion == 32 / config.env.num_envs
 
 
-def test_the_laptop_preset_differs_in_size_alone() -> None:
-    paper, laptop = PRESETS["paper"], PRESETS["laptop"]
-    different = {
-        f"{section}.{name}"
-        for section in ("env", "ppo", "rnd", "run")
-        for name, value in vars(getattr(paper, section)).items()
-        if getattr(getattr(laptop, section), name) != value
-    }
-    sizes = {"env.num_envs", "ppo.rollout_steps", "rnd.obs_norm_steps", "run.total_transitions"}
-    assert different <= sizes
-
-
 def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("rndfast.train")
     made: list[dict[str, Any]] = []

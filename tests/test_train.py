@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
 from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.train
@@ -19,7 +18,7 @@ from rndfast.config import PRESETS, Config, from_toml
 from rndfast.interruption import Interrupted
 from rndfast.metrics import Metrics, read_metrics
 from rndfast.rollout import collect
-from rndfast.train import episode_seed, make_env, train
+from rndfast.train import episode_seed, train
 
 ROLLOUT = NUM_ENVS * STEPS
 
@@ -204,37 +203,3 @@ def test_resume_skips_a_damaged_checkpoint_and_says_so(
     assert all(torch.equal(tensor, again[name]) for name, tensor in expected.items())
     rows = read_metrics(config.run.run_dir / "metrics.jsonl")
     assert [row["transitions"] for row in rows] == [ROLLOUT * k for k in (1, 2, 3, 4)]
-
-
-def test_the_training_environment_plays_by_the_papers_protocol() -> None:
-    config = dataclasses.replace(
-        PRESETS["paper"], env=dataclasses.replace(PRESETS["paper"].env, num_envs=4)
-    )
-    seen: dict[str, Any] = {}
-
-    class Recorder:
-        def __init__(self, game: str, **settings: Any) -> None:
-            seen.update(game=game, **settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rndfast.train, "AtariVectorEnv", Recorder)
-        make_env(config, num_threads=3)
-    assert seen == {
-        "game": "montezuma_revenge",
-        "num_envs": 4,
-        "frameskip": 4,
-        "maxpool": True,
-        "grayscale": True,
-        "img_height": 84,
-        "img_width": 84,
-        "stack_num": 4,
-        "max_num_frames_per_episode": 18_000,
-        "repeat_action_probability": 0.25,
-        "noop_max": 0,
-        "use_fire_reset": False,
-        "episodic_life": False,
-        "full_action_space": False,
-        "reward_clipping": False,  # the trainer takes the sign of the raw reward itself
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-        "num_threads": 3,
-    }

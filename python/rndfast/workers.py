@@ -2,8 +2,8 @@
 
 On the CPU a batch is cut into micro-batches, each computed by one thread with one intra-op thread,
 and the results are combined in order: they do not depend on the number of threads, and a busy core
-slows one micro-batch, not all of them (OpenMP inside an operation was measured 15 times slower
-beside one foreign job). On a GPU a batch is one piece.
+slows one micro-batch, where threads inside an operation would all wait for it at every operation.
+On a GPU a batch is one piece.
 """
 
 from __future__ import annotations
