@@ -154,10 +154,10 @@ import signal, time
 import numpy as np
 from rndfast._core import RunningMoments, ThreadPool
 
-moments = RunningMoments((1 << 21,), pool=ThreadPool({num_threads}))
-moments.update(np.full(1 << 21, 3, np.uint8))
+moments = RunningMoments((1 << 19,), pool=ThreadPool({num_threads}))
+moments.update(np.full(1 << 19, 3, np.uint8))
 state = (moments.count, moments.mean.tobytes(), moments.m2.tobytes())
-batch = np.ones((250, 1 << 21), np.uint8)
+batch = np.ones((400, 1 << 19), np.float32)  # takes many times the 50 ms between two polls
 # CPU time, as other processes may keep this one waiting
 begin = time.process_time()
 moments.update(batch)
