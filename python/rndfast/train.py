@@ -63,7 +63,11 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
     """
     run = config.run
     require_tracker(run.tracker)
-    checkpoint = resume_run_dir(config, view) if resume else None
+    checkpoint = None
+    if resume:
+        checkpoint = resume_run_dir(config, view)
+    else:
+        require_new(run.run_dir)
     with (
         Interruption() as interruption,
         Workers(run) as workers,
@@ -170,20 +174,23 @@ class RunRecorder:
             self._save()
 
 
-@contextlib.contextmanager
-def new_run_dir(run_dir: Path) -> Iterator[None]:
-    """Create the run directory; where the block fails, the run has not begun and it goes again.
+def require_new(run_dir: Path) -> None:
+    """Check that a run would not touch another one's directory, before anything is started.
 
     Raises:
         FileExistsError: It exists already.
     """
-    try:
-        run_dir.mkdir(parents=True)
-    except FileExistsError:
+    if run_dir.exists():
         raise FileExistsError(
             f"run directory {run_dir} exists already: choose another --run-dir, "
             f"or go on with --resume {run_dir}"
-        ) from None
+        )
+
+
+@contextlib.contextmanager
+def new_run_dir(run_dir: Path) -> Iterator[None]:
+    """Create the run directory; where the block fails, the run has not begun and it goes again."""
+    run_dir.mkdir(parents=True)
     try:
         yield
     except BaseException:
