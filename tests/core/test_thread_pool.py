@@ -18,7 +18,7 @@ from rndfast._core import RunningMoments, ThreadPool, gather_stacks, normalize_f
 
 
 def num_threads_of_process() -> int:
-    """Threads that the system lists, once steady for 0.1 s: a joined one is listed a moment longer."""
+    """Threads that the system lists, once steady: a joined one is listed a moment longer."""
     counts: list[int] = []
     while len(counts) < 10 or len(set(counts[-10:])) > 1:
         counts.append(len(list(Path("/proc/self/task").iterdir())))
