@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/console/atari2600.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "rndfast/console/cpu.hpp"
+#include "rndfast/console/riot.hpp"
+#include "rndfast/console/tia.hpp"
+
+namespace rndfast {
+namespace {
+
+constexpr std::int32_t kMaxInstructionsPerFrame = 25'000;
+constexpr std::int32_t kMaxLinesNtsc = 290;
+constexpr std::int32_t kMaxLinesPal = 342;
+constexpr std::int32_t kPalHeight = 250;
+constexpr std::int32_t kDefaultHeight = 210;
+
+// the television format is PAL if enough of the later frames are longer than NTSC frames can be
+constexpr int kDetectionFrames = 60;
+constexpr int kSettlingFrames = 30;
+constexpr int kMinPalFrames = 15;
+constexpr std::int32_t kLongestNtscLines = 285;
+
+std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
+  return static_cast<std::uint8_t>((pin1 ? 0 : 1) | (pin2 ? 0 : 2) | (pin3 ? 0 : 4) | (pin4 ? 0 : 8));
+}
+
+}  // namespace
+
+Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
+                           bool is_literal) const {
+  return {state, board.cartridge, {board.first_line, height_}, board.allows_hmove_blanks, picture, shades, is_literal};
+}
+
+void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {
+  std::memset(static_cast<void*>(this), 0, sizeof(*this));
+  tv_format_ = TvFormat::kNtsc;
+  height_ = board.height;
+  for (auto& byte : state_.ram) byte = static_cast<std::uint8_t>(random());
+  random();  // the timer, which the reset sets again
+  board.cartridge.power_on(state_.cartridge);
+
+  reset(board, random);
+  Controls controls;
+  controls.difficulty = board.power_on_difficulty;
+  set_controls(board, controls);
+  int num_long_frames = 0;
+  for (int frame = 0; frame < kDetectionFrames; ++frame) {
+    run_frame(board, shades, false);
+    num_long_frames += frame >= kSettlingFrames && line() > kLongestNtscLines;
+  }
+  if (num_long_frames >= kMinPalFrames) {
+    tv_format_ = TvFormat::kPal;
+    if (height_ == kDefaultHeight) height_ = kPalHeight;
+  }
+  reset(board, random);
+}
+
+void Atari2600::reset(const Board& board, Mt19937& random) {
+  state_.cycle = 0;
+  state_.frame_start_cycle = 0;
+  state_.num_lines = 0;
+  riot::reset(state_.riot, 25 + static_cast<std::int32_t>(random() % 75));
+  tia::reset(state_.tia, tv_format_ == TvFormat::kPal ? kMaxLinesPal : kMaxLinesNtsc);
+  board.cartridge.reset(state_.cartridge);
+  if (board.cartridge.has_ram()) {
+    for (auto& byte : state_.cartridge.ram) byte = static_cast<std::uint8_t>(random());
+  }
+  state_.cpu = {};
+  state_.cpu.sp = 0xFF;
+  state_.cpu.nz = 1;
+  const auto vector_byte = [&](unsigned address) {
+    return unsigned{board.cartridge.read(state_.cartridge, address, 0)};
+  };
+  const unsigned low = vector_byte(0xFFFC);
+  state_.cpu.pc = static_cast<std::uint16_t>(low | vector_byte(0xFFFD) << 8);
+  std::memset(pictures_, 0, sizeof(pictures_));
+  has_picture_[0] = has_picture_[1] = true;
+}
+
+void Atari2600::set_controls(const Board& board, const Controls& controls) {
+  Inputs& inputs = state_.inputs;
+  const Wiring& wiring = board.wiring;
+  std::uint8_t port_pins[2] = {0x0F, 0x0F};  // bit i is pin i + 1, 0 when pressed; left and right port
+  bool port_fire[2] = {};
+  std::fill(std::begin(inputs.resistance), std::end(inputs.resistance), kNoPaddle);
+  for (unsigned device = 0; device < 2; ++device) {  // 0: the left one, which the player holds
+    const unsigned port = device ^ (wiring.swaps_ports ? 1U : 0U);
+    const bool is_player = device == 0;
+    if ((device == 0 ? wiring.left : wiring.right) == Controller::kJoystick) {
+      if (!is_player) continue;
+      port_pins[port] = pins(controls.up, controls.down, controls.left, controls.right);
+      port_fire[port] = controls.fire;
+    } else {
+      // paddle 0 of the pair is at pins 9 and 4, paddle 1 at pins 5 and 3, unless exchanged
+      const unsigned first = wiring.swaps_paddles ? 1 : 0;
+      for (unsigned paddle = 0; paddle < 2; ++paddle) {
+        inputs.resistance[2 * port + (paddle ^ first)] = is_player ? controls.resistance[paddle] : 0;
+      }
+      const bool fire = is_player && controls.fire;
+      port_pins[port] = pins(false, false, fire && first == 1, fire && first == 0);
+    }
+  }
+  inputs.swcha = static_cast<std::uint8_t>(port_pins[0] << 4 | port_pins[1]);
+  inputs.inpt4 = port_fire[0] ? 0 : 0x80;
+  inputs.inpt5 = port_fire[1] ? 0 : 0x80;
+  inputs.swchb = static_cast<std::uint8_t>(0x3C | (controls.reset ? 0 : 1) | (controls.select ? 0 : 2) |
+                                           (controls.difficulty & 3) << 6);
+}
+
+void Atari2600::begin_frame(const Board& board) {
+  buffer_ ^= 1;
+  const std::int32_t phase = state_.cycle % kCyclesPerLine;
+  const std::int32_t passed = state_.cycle - phase;
+  riot::rebase(state_.riot, passed);
+  tia::rebase(state_.tia, passed);
+  state_.cartridge.dpc.music_cycle -= passed;
+  state_.cycle = phase;
+  state_.frame_start_cycle = phase;
+  tia::begin_frame(state_.tia, {board.first_line, height_});
+  if (tv_format_ == TvFormat::kPal) tia::set_color_loss(state_.tia, state_.num_lines % 2 != 0);
+}
+
+void Atari2600::run_frame(const Board& board, const std::uint8_t* shades, bool wants_picture) {
+  bool must_be_literal = state_.is_partial;
+  if (!state_.is_partial) {
+    begin_frame(board);
+    const bool lacks_older_picture = !has_picture_[buffer_];
+    const MachineState older_frame_start = frame_start_[buffer_];
+    state_.is_partial = true;
+    frame_start_[buffer_] = state_;
+    has_picture_[buffer_] = wants_picture;
+    auto running = machine(board, state_, shades, wants_picture ? pictures_[buffer_] : nullptr, false);
+    run_cpu(running, kMaxInstructionsPerFrame);
+    if (!state_.tia.frame_has_ended || !tia::is_picture_finished(state_.tia, running.window)) {
+      // what this frame has not drawn shows an older picture: make that, and then run this frame again
+      state_ = frame_start_[buffer_];
+      if (lacks_older_picture) {
+        frame_start_[buffer_] = older_frame_start;
+        run_again(board, shades, buffer_);
+        frame_start_[buffer_] = state_;
+      }
+      must_be_literal = true;
+    }
+  }
+  if (must_be_literal) {
+    auto running = machine(board, state_, shades, pictures_[buffer_], true);
+    run_cpu(running, kMaxInstructionsPerFrame);
+    has_picture_[buffer_] = true;
+  }
+  if (state_.tia.frame_has_ended) {
+    state_.num_lines = line();
+    state_.is_greyed = false;
+    state_.is_partial = false;
+  } else if (!state_.is_greyed) {
+    grey_rest(board, shades, line());
+    state_.is_greyed = true;
+  }
+}
+
+void Atari2600::run_again(const Board& board, const std::uint8_t* shades, unsigned buffer) {
+  MachineState state = frame_start_[buffer];
+  auto running = machine(board, state, shades, pictures_[buffer], false);
+  run_cpu(running, kMaxInstructionsPerFrame);
+  has_picture_[buffer] = true;
+}
+
+const std::uint8_t* Atari2600::picture(const Board& board, const std::uint8_t* shades, unsigned frames_ago) {
+  const unsigned buffer = buffer_ ^ frames_ago;
+  if (!has_picture_[buffer]) run_again(board, shades, buffer);
+  return pictures_[buffer];
+}
+
+void Atari2600::grey_rest(const Board& board, const std::uint8_t* shades, std::int32_t from_line) {
+  std::array<std::uint8_t, 256> color_of{};  // where several colours share a shade, the first one
+  for (unsigned color = 256; color-- > 0;) color_of[shades[color]] = static_cast<std::uint8_t>(color);
+  const std::int32_t first = std::max(from_line, board.first_line) - board.first_line;
+  for (std::int32_t i = first * kScreenWidth; i < height_ * kScreenWidth; ++i) {
+    std::uint8_t& pixel = pictures_[buffer_][i];
+    pixel = shades[(color_of[pixel] & 0x0F) >> 1];
+  }
+}
+
+}  // namespace rndfast

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// Cartridges: how more than 4 KiB of ROM, and sometimes RAM or a chip, hide behind 4 KiB of addresses.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rndfast/console/machine_state.hpp"
+
+namespace rndfast {
+
+/// How a cartridge switches its banks, by the customary names.
+enum class CartridgeScheme : std::uint8_t { k2K, k4K, kF8, kF6, kF8SC, kF6SC, kE0, kFE, kDPC };
+
+/// An instruction in ROM, as far as it can be decoded before it is run.
+struct DecodedInstruction {
+  std::uint16_t handler;  // see cpu.cpp
+  std::uint16_t operand;  // the bytes after the opcode; of a branch, the signed distance to its target
+};
+
+/// A ROM image and the wiring around it. Constant and shared by all consoles that run it; what changes is in
+/// CartridgeState.
+class Cartridge {
+ public:
+  /// Throws std::invalid_argument if the image is not as large as the scheme wants.
+  Cartridge(CartridgeScheme scheme, std::span<const std::uint8_t> image);
+
+  CartridgeScheme scheme() const { return scheme_; }
+  bool has_ram() const { return scheme_ == CartridgeScheme::kF8SC || scheme_ == CartridgeScheme::kF6SC; }
+
+  /// Puts the banks, and a DPC's music, into their state at a reset of the console. `cartridge.ram` is the caller's.
+  void reset(CartridgeState& state) const;
+
+  /// What the DPC is before its first reset.
+  void power_on(CartridgeState& state) const;
+
+  /// Whether a read of this cartridge address does nothing but return a byte of ROM, whatever bank is selected.
+  bool is_plain(unsigned address) const { return (address & 0xFFF) - plain_begin_ < plain_size_; }
+
+  /// The ROM offset that `address` selects.
+  static unsigned offset(const CartridgeState& state, unsigned address) {
+    return state.bank_offset[(address >> 10) & 15] + (address & 0x3FF);
+  }
+
+  const std::uint8_t* rom() const { return image_.data(); }
+  const DecodedInstruction* code() const { return code_.data(); }
+
+  /// Any read or write in the cartridge's addresses, at a time in cycles.
+  std::uint8_t read(CartridgeState& state, unsigned address, std::int32_t cycle) const;
+  void write(CartridgeState& state, unsigned address, std::uint8_t value) const;
+
+ private:
+  void touch_hot_spot(CartridgeState& state, unsigned address) const;
+  void select_bank(CartridgeState& state, unsigned bank) const;
+  static void select_slice(CartridgeState& state, unsigned segment, unsigned slice);
+  std::uint8_t read_dpc(CartridgeState& state, unsigned address, std::int32_t cycle) const;
+  static void write_dpc(CartridgeState& state, unsigned address, std::uint8_t value);
+  bool is_decodable(unsigned offset, unsigned length) const;
+  void decode();
+
+  CartridgeScheme scheme_;
+  unsigned plain_begin_;
+  unsigned plain_size_;
+  std::vector<std::uint8_t> image_;
+  std::vector<DecodedInstruction> code_;  // one for every offset of the ROM that could hold an instruction
+};
+
+}  // namespace rndfast

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// What the processor and the chips work on while they run.
+#pragma once
+
+#include <cstdint>
+
+#include "rndfast/console/cartridge.hpp"
+#include "rndfast/console/machine_state.hpp"
+
+namespace rndfast {
+
+/// Lines of the picture.
+struct Window {
+  std::int32_t first_line;
+  std::int32_t height;
+};
+
+struct Machine {
+  MachineState& state;
+  const Cartridge& cartridge;
+  Window window;
+  bool allows_hmove_blanks;    // whether an HMOVE near the line's start blanks columns 0 .. 7
+  std::uint8_t* picture;       // (height, 160), or nullptr: only find collisions
+  const std::uint8_t* shades;  // (256,) what to store for each colour
+  bool is_literal;             // draw at every access, as exactly as the original: for pictures that stay unfinished
+};
+
+}  // namespace rndfast

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// The television interface adaptor: picture, collisions, paddles' capacitors.
+//
+// One idea: nothing is drawn pixel by pixel. Each graphics object keeps the set of columns that it covers as a bit
+// mask, `shape`, rebuilt from the registers only when asked for. A line is drawn when it is over: collisions are
+// intersections of six masks, and a row of pixels is a selection by three. Only what changes while the beam is within
+// the visible columns needs more: the columns already passed are moved to `drawn` before an object changes, and a
+// segment of the line is finished before a colour does. A line during which nothing changes is a copy of the line
+// above.
+//
+// A change takes effect some clocks after the write, by register; `line_end` is the clock beyond which the line is
+// over. Nothing is drawn outside the window of visible lines, and lines end there only within it.
+#pragma once
+
+#include <cstdint>
+
+#include "rndfast/console/machine.hpp"
+
+namespace rndfast::tia {
+
+/// Registers by their datasheet names: of writes, and of reads.
+enum WriteRegister : unsigned {
+  VSYNC, VBLANK, WSYNC, RSYNC, NUSIZ0, NUSIZ1, COLUP0, COLUP1, COLUPF, COLUBK, CTRLPF, REFP0, REFP1, PF0, PF1, PF2,
+  RESP0, RESP1, RESM0, RESM1, RESBL, AUDC0, AUDC1, AUDF0, AUDF1, AUDV0, AUDV1, GRP0, GRP1, ENAM0, ENAM1, ENABL,
+  HMP0, HMP1, HMM0, HMM1, HMBL, VDELP0, VDELP1, VDELBL, RESMP0, RESMP1, HMOVE, HMCLR, CXCLR
+};
+enum ReadRegister : unsigned {
+  CXM0P, CXM1P, CXP0FB, CXP1FB, CXM0FB, CXM1FB, CXBLPF, CXPPMM, INPT0, INPT1, INPT2, INPT3, INPT4, INPT5
+};
+
+/// All registers and positions zero. `max_lines` of a frame before a write ends it.
+void reset(Tia& tia, std::int32_t max_lines);
+
+/// Prepares for drawing a frame from the first line of `window` on.
+void begin_frame(Tia& tia, const Window& window);
+
+/// Shifts every time by -`cycles`.
+void rebase(Tia& tia, std::int32_t cycles);
+
+/// Sets or clears bit 0 of the colour registers, as a PAL television's loss of colour is modelled.
+void set_color_loss(Tia& tia, bool bit);
+
+/// Whether every line of the window has been drawn.
+bool is_picture_finished(const Tia& tia, const Window& window);
+
+/// Clocks from a write to its effect.
+std::int32_t write_delay(unsigned address, std::int32_t cycle);
+
+/// Writes a register at `cycle`, the end of the writing instruction; returns the cycle at which the processor goes on
+/// (WSYNC stops it). Sets Tia::frame_has_ended if this ends the frame.
+std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int32_t cycle);
+
+/// Reads a register at `cycle`. Bits that the chip does not drive are those of `bus`, the last byte on the data bus.
+unsigned read(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus);
+
+}  // namespace rndfast::tia

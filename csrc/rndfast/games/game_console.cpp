@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/games/game_console.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace rndfast {
+namespace {
+
+constexpr std::uint32_t kSystemRandomSeed = 4753849;
+constexpr int kStartUpFrames = 60;
+constexpr int kResetFrames = 4;
+constexpr std::int32_t kPaddleMin = 27'450;
+constexpr double kPaddleStep = 23'000;
+
+/// What an action presses.
+struct Buttons {
+  bool up = false, down = false, left = false, right = false, fire = false;
+};
+
+constexpr Buttons kButtons[kNumActions] = {
+    {}, {.fire = true}, {.up = true}, {.right = true}, {.left = true}, {.down = true},
+    {.up = true, .right = true}, {.up = true, .left = true}, {.down = true, .right = true},
+    {.down = true, .left = true}, {.up = true, .fire = true}, {.right = true, .fire = true},
+    {.left = true, .fire = true}, {.down = true, .fire = true}, {.up = true, .right = true, .fire = true},
+    {.up = true, .left = true, .fire = true}, {.down = true, .right = true, .fire = true},
+    {.down = true, .left = true, .fire = true}};
+
+Buttons buttons_of(Action action) {
+  return action == Action::kReset ? Buttons{} : kButtons[static_cast<unsigned>(action)];
+}
+
+}  // namespace
+
+GameBoard::GameBoard(const Game& game, std::span<const std::uint8_t> rom, std::span<const std::uint8_t, 256> shades)
+    : game_(&game),
+      board_{Cartridge(game.scheme, rom),
+             game.wiring,
+             game.first_line,
+             game.height,
+             game.allows_hmove_blanks,
+             static_cast<std::uint8_t>(game.starts_with_difficulty_a ? 3 : 0)} {
+  std::copy(shades.begin(), shades.end(), shades_);
+}
+
+/// Lets a game press the console's switches to reach a mode.
+class GameConsole::ModeSetter final : public ModeControls {
+ public:
+  ModeSetter(GameConsole& console, const GameBoard& board) : console_(console), board_(board) {}
+
+  GameMemory memory() const override {
+    const MachineState& state = console_.atari_.state();
+    return {state.ram, state.cartridge.ram};
+  }
+
+  void press_select(int num_frames) override {
+    for (int frame = 0; frame < num_frames; ++frame) console_.run_frame(board_, {.select = true}, false);
+    console_.run_frame(board_, {}, false);
+    console_.decode(board_);
+    ++console_.frame_number_;
+    ++console_.episode_frame_number_;
+  }
+
+  void press_reset() override { console_.press_reset(board_); }
+  void act(Action action) override { console_.act(board_, action, 1, false); }
+  std::uint32_t draw_random() override { return console_.environment_random_(); }
+
+ private:
+  GameConsole& console_;
+  const GameBoard& board_;
+};
+
+void GameConsole::switch_on(const GameBoard& board) {
+  std::memset(static_cast<void*>(this), 0, sizeof(*this));
+  system_random_.seed(kSystemRandomSeed);
+  atari_.power_on(board.board(), board.shades(), system_random_);
+}
+
+void GameConsole::load_from(const GameConsole& switched_on, const GameBoard& board, const GameSettings& settings,
+                            std::uint32_t random_seed) {
+  *this = switched_on;
+  settings_ = settings;
+  environment_random_.seed(random_seed);
+  reset(board);
+}
+
+void GameConsole::load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed) {
+  switch_on(board);
+  settings_ = settings;
+  environment_random_.seed(random_seed);
+  reset(board);
+}
+
+void GameConsole::reset(const GameBoard& board) {
+  const Game& game = board.game();
+  episode_frame_number_ = 0;
+  paddle_resistance_ = (kPaddleMin + game.paddle_max) / 2;
+  atari_.reset(board.board(), system_random_);
+  for (int frame = 0; frame < kStartUpFrames; ++frame) {
+    run_frame(board, {}, false);
+    decode(board);
+  }
+  press_reset(board);
+  decoder_ = game.initial;
+  if (game.set_mode != nullptr) {
+    ModeSetter setter(*this, board);
+    game.set_mode({game, settings_.mode, decoder_, setter});
+  }
+  press_reset(board);
+  for (const Action action : game.start_actions) {
+    run_frame(board, {.action = action}, false);
+    decode(board);
+  }
+}
+
+std::int32_t GameConsole::act(const GameBoard& board, Action action, float paddle_strength, bool wants_picture) {
+  constexpr double kTwoToThe32 = 4294967296.0;
+  if (environment_random_() / kTwoToThe32 >= double{settings_.repeat_action_probability}) {
+    held_action_ = action;
+    held_strength_ = paddle_strength;
+  }
+  environment_random_();  // would decide for the second player
+  if (is_over()) return 0;
+  const bool is_legal = board.game().has_fire || !buttons_of(held_action_).fire;
+  run_frame(board, {.action = is_legal ? held_action_ : Action::kNoop, .paddle_strength = held_strength_},
+            wants_picture);
+  decode(board);
+  ++frame_number_;
+  ++episode_frame_number_;
+  return decoder_.reward;
+}
+
+void GameConsole::run_frame(const GameBoard& board, const Keys& keys, bool wants_picture) {
+  const Buttons buttons = buttons_of(keys.action);
+  const auto step = static_cast<std::int32_t>(kPaddleStep * std::fabs(double{keys.paddle_strength}));
+  if (buttons.right) paddle_resistance_ -= step;
+  if (buttons.left) paddle_resistance_ += step;
+  paddle_resistance_ = std::clamp(paddle_resistance_, kPaddleMin, board.game().paddle_max);
+  atari_.set_controls(board.board(), {.up = buttons.up,
+                                      .down = buttons.down,
+                                      .left = buttons.left,
+                                      .right = buttons.right,
+                                      .fire = buttons.fire,
+                                      .select = keys.select,
+                                      .reset = keys.action == Action::kReset,
+                                      .difficulty = settings_.difficulty,
+                                      .resistance = {paddle_resistance_, (kPaddleMin + board.game().paddle_max) / 2}});
+  atari_.run_frame(board.board(), board.shades(), wants_picture);
+}
+
+void GameConsole::decode(const GameBoard& board) {
+  const MachineState& state = atari_.state();
+  board.game().step(decoder_, {state.ram, state.cartridge.ram});
+}
+
+void GameConsole::press_reset(const GameBoard& board) {
+  for (int frame = 0; frame < kResetFrames; ++frame) {
+    run_frame(board, {.action = Action::kReset}, false);
+    decode(board);
+  }
+  held_action_ = Action::kNoop;
+}
+
+std::int32_t GameConsole::lives(const GameBoard& board) const {
+  switch (board.game().lives_rule) {
+    case LivesRule::kDecoded:
+      return decoder_.lives;
+    case LivesRule::kDecodedOrZeroAtEnd:
+      return is_terminal() ? 0 : decoder_.lives;
+    case LivesRule::kOneUntilEnd:
+      return is_terminal() ? 0 : 1;
+    case LivesRule::kOne:
+      return 1;
+    case LivesRule::kZero:
+      break;
+  }
+  return 0;
+}
+
+std::int32_t GameConsole::room(const GameBoard& board) const {
+  const std::int16_t address = board.game().room_address;
+  return address < 0 ? -1 : std::int32_t{atari_.ram()[static_cast<unsigned>(address) & 0x7F]};
+}
+
+}  // namespace rndfast

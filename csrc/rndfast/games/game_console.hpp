@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// One console with one game in it, played: actions in, rewards out. The semantics of ale_py.ALEInterface.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+#include "rndfast/common/random.hpp"
+#include "rndfast/console/atari2600.hpp"
+#include "rndfast/games/game.hpp"
+
+namespace rndfast {
+
+/// A game's ROM and what all its consoles share. Constant.
+class GameBoard {
+ public:
+  /// `shades` gives the byte that stands for each colour in pictures. Throws std::invalid_argument if the ROM's size
+  /// is wrong.
+  GameBoard(const Game& game, std::span<const std::uint8_t> rom, std::span<const std::uint8_t, 256> shades);
+
+  const Game& game() const { return *game_; }
+  const Board& board() const { return board_; }
+  const std::uint8_t* shades() const { return shades_; }
+
+ private:
+  const Game* game_;
+  Board board_;
+  std::uint8_t shades_[256];
+};
+
+struct GameSettings {
+  float repeat_action_probability = 0.25F;
+  std::int32_t max_num_frames_per_episode = 0;  // 0: no limit
+  std::int32_t mode = 0;                        // takes effect at the next reset
+  std::uint8_t difficulty = 0;                  // bit 0: left switch at A, bit 1: right switch at A
+};
+
+/// Plain data. Functions take the same `board` as load().
+class GameConsole {
+ public:
+  /// Switches the console on with new random streams, and resets it.
+  void load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed);
+
+  /// As load(), starting from a console that switch_on() switched on, which saves the time of doing so.
+  void load_from(const GameConsole& switched_on, const GameBoard& board, const GameSettings& settings,
+                 std::uint32_t random_seed);
+
+  /// What load() does before the reset; depends on the board alone.
+  void switch_on(const GameBoard& board);
+
+  /// Starts an episode. Throws std::runtime_error if the game does not enter its mode.
+  void reset(const GameBoard& board);
+
+  /// Holds `action` (illegal ones count as NOOP) for one frame, or repeats the previous one by chance. Nothing
+  /// happens, and the reward is 0, once the game is over.
+  std::int32_t act(const GameBoard& board, Action action, float paddle_strength, bool wants_picture);
+
+  bool is_terminal() const { return decoder_.terminal; }
+  bool is_truncated() const {
+    return settings_.max_num_frames_per_episode > 0 && episode_frame_number_ >= settings_.max_num_frames_per_episode;
+  }
+  bool is_over() const { return is_terminal() || is_truncated(); }
+  std::int32_t lives(const GameBoard& board) const;
+  std::int32_t frame_number() const { return frame_number_; }
+  std::int32_t episode_frame_number() const { return episode_frame_number_; }
+  std::int32_t room(const GameBoard& board) const;  // -1 where unknown
+  const GameSettings& settings() const { return settings_; }
+  void set_difficulty(std::uint8_t difficulty) { settings_.difficulty = difficulty; }
+  void set_mode(std::int32_t mode) { settings_.mode = mode; }
+
+  Atari2600& atari() { return atari_; }
+  const Atari2600& atari() const { return atari_; }
+  const std::uint8_t* picture(const GameBoard& board, unsigned frames_ago) {
+    return atari_.picture(board.board(), board.shades(), frames_ago);
+  }
+
+ private:
+  class ModeSetter;
+
+  /// The switches held during a frame.
+  struct Keys {
+    Action action = Action::kNoop;
+    float paddle_strength = 1;
+    bool select = false;
+  };
+
+  void run_frame(const GameBoard& board, const Keys& keys, bool wants_picture);
+  void decode(const GameBoard& board);
+  void press_reset(const GameBoard& board);
+
+  GameSettings settings_;
+  Decoder decoder_;
+  Action held_action_;
+  float held_strength_;
+  std::int32_t paddle_resistance_;
+  std::int32_t frame_number_;
+  std::int32_t episode_frame_number_;
+  Mt19937 system_random_;       // what is unpredictable at power-on and resets
+  Mt19937 environment_random_;  // sticky actions
+  Atari2600 atari_;
+};
+
+static_assert(std::is_trivially_copyable_v<GameConsole>);
+
+}  // namespace rndfast
