@@ -50,10 +50,10 @@ class PeriodicEnv:
         self.reset_seeds.append(seed)
         self._t = 0
         self._episode_return[:] = 0
-        return self._stacks(), {}
+        return self._observe(), {}
 
     def step(
-        self, actions: NDArray[np.int64]
+        self, actions: NDArray[np.int64], *, out: NDArray[np.uint8] | None = None
     ) -> tuple[
         NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
     ]:
@@ -70,12 +70,25 @@ class PeriodicEnv:
         if self._t == STEPS:
             self._t = 0
             self._episode_return[:] = 0
-        return self._stacks(), np.sign(rewards), terminated, np.zeros(NUM_ENVS, np.bool_), info
+        observations = self._observe()
+        if out is not None:
+            out[:] = observations
+            observations = out
+        return observations, np.sign(rewards), terminated, np.zeros(NUM_ENVS, np.bool_), info
+
+    def snapshot(self) -> bytes:
+        """Only asked for between rollouts, when every episode has just begun."""
+        assert self._t == 0
+        return b"between episodes"
+
+    def restore(self, snapshot: bytes) -> None:
+        """Begin the episodes."""
+        assert snapshot == b"between episodes"
+        self._t = 0
+        self._episode_return[:] = 0
 
     def close(self) -> None:
         """Nothing to free."""
 
-    def _stacks(self) -> NDArray[np.uint8]:
-        stacks = np.zeros((NUM_ENVS, 4, SIDE, SIDE), np.uint8)
-        stacks[:, -1] = self._pictures[self._t]  # training reads the newest frame alone
-        return stacks
+    def _observe(self) -> NDArray[np.uint8]:
+        return self._pictures[self._t][:, None].copy()

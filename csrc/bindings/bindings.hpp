@@ -3,10 +3,14 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "rndfast/common/thread_pool.hpp"
+#include "rndfast/games/game.hpp"
 
 namespace rndfast::bindings {
 
@@ -15,10 +19,23 @@ using OptionalPool = std::optional<std::shared_ptr<ThreadPool>>;
 /// The pool given, or one that runs everything on the calling thread.
 std::shared_ptr<ThreadPool> resolve_pool(const OptionalPool& pool);
 
+inline constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max();
+
+/// Each throws ValueError unless the value is one that consoles and environments take.
+const Game& require_game(const std::string& name);
+std::int64_t require_int(const char* name, std::int64_t value, std::int64_t low, std::int64_t high);
+std::optional<std::int32_t> require_mode(const Game& game, std::optional<std::int64_t> mode);
+std::uint8_t require_difficulty(const Game& game, std::optional<std::int64_t> difficulty);
+/// The probability as the Arcade Learning Environment keeps it: six digits, read back as a float.
+float require_probability(double value);
+
+void bind_atari_batch(pybind11::module_& m);
+void bind_console(pybind11::module_& m);
 void bind_thread_pool(pybind11::module_& m);
 void bind_running_moments(pybind11::module_& m);
 void bind_discounted_return_filter(pybind11::module_& m);
 void bind_gae(pybind11::module_& m);
 void bind_frame_gather(pybind11::module_& m);
+void bind_area_resize(pybind11::module_& m);
 
 }  // namespace rndfast::bindings

@@ -17,12 +17,14 @@ except ModuleNotFoundError as error:
         "of the repository (a bare source tree on sys.path is not enough)"
     ) from error
 
+from rndfast.console import Console
 from rndfast.envs import AtariVectorEnv, register_envs
 
 __version__ = version("rndfast")
 
 __all__ = [
     "AtariVectorEnv",
+    "Console",
     "DiscountedReturnFilter",
     "RunningMoments",
     "ThreadPool",

@@ -1,6 +1,6 @@
 """Everything that learns: networks, optimiser, running statistics and the random stream.
 
-An agent's state is what a checkpoint holds, and all that training needs to go on from a rollout's
+With the environments' state (see train.py) it is all that training needs to go on from a rollout's
 end.
 """
 
@@ -17,6 +17,9 @@ from rndfast.networks import PolicyNetwork, RndNetworks
 # The authors' statistics start from this many samples of mean 0 and variance 1, so that no variance
 # is ever zero.
 PRIOR_COUNT = 1e-4
+
+# What a checkpoint holds beside an agent's state has names that begin so.
+EXPERIENCE = "experience."
 
 
 class Agent:
@@ -87,12 +90,13 @@ class Agent:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over a state of :meth:`state`.
+        """Take over a state of :meth:`state`; names that begin with `EXPERIENCE` are not its own.
 
         Raises:
             ValueError: A tensor is missing, unknown or of another shape: the state belongs to other
             settings.
         """
+        state = {key: value for key, value in state.items() if not key.startswith(EXPERIENCE)}
         expected = self.state()
         if not self.optimizer.state_dict()["state"]:  # empty until the first step
             state_of_adam = {

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Atari environments behind Gymnasium's interfaces, many at once and one at a time.
 
-One idea: ale-py's vector interface emulates and preprocesses; this file checks every argument
-before ale-py sees it (which hangs or crashes on bad ones), keeps the returns of the episodes, and
-lays out ``info`` as Gymnasium 1.4 does. ale-py always runs in its next-step mode: same-step
-autoreset is a reset of the ended environments right here, so their last ``info`` is complete.
+One idea: the compiled core plays, preprocesses and resets; this file checks every argument before
+the core sees it, and lays out ``info`` as Gymnasium 1.4 does.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -20,14 +17,25 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rndfast.games import GAMES, env_id, parse_game, rom_path
+from rndfast import _core
+from rndfast.games import GAMES, env_id, has_rooms, parse_game, rom_path
 
 __all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
 
 _INT32_MAX = 2**31 - 1
 _CONSOLE_FPS = 60
-_SUPPORTED_AUTORESET = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
-_UNSEEDED = -1  # ale-py's mark for "go on with the present random stream"
+_UNSEEDED = -1  # the core's mark for "go on with the present random stream"
+_CONSOLE_KEYS = ("lives", "frame_number", "episode_frame_number", "ram")
+_STEP_KEYS = ("reward_raw", "episode_return", "episode_length")
+
+Array = npt.NDArray[Any]
+Step = tuple[
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.bool_],
+    npt.NDArray[np.bool_],
+    dict[str, Any],
+]
 
 
 class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDArray[Any]]):
@@ -43,7 +51,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
     episode ends. ``info`` holds these ``(N,)`` arrays, each with its mask ``_<key>``:
 
     - ``env_id``, ``lives``, ``frame_number``, ``episode_frame_number`` (int32; the last two count
-      frames): ale-py's, of the returned observation;
+      frames), ``ram`` (``(N, 128)`` uint8) and, where the game keeps it in RAM, ``room`` (int32):
+      of the returned observation;
     - from `step` only, ``reward_raw`` (float32): unclipped reward, summed over the frames;
     - from `step` only, ``episode_return`` (float32, of ``reward_raw``) and ``episode_length``
       (int32, steps): of the episode that the step belonged to, the step included, so final where a
@@ -52,7 +61,12 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
     Autoreset: with ``NEXT_STEP``, the step after the end of an episode ignores its action and
     returns the reset observation; it belongs to no episode (reward, return and length 0). With
     ``SAME_STEP``, the observation is the new episode's, and if any episode ended ``info`` also has
-    ``final_obs`` (object array, None elsewhere) and ``final_info`` (dict), each with its mask.
+    ``final_obs`` (object array, None elsewhere) and ``final_info`` (dict), each with its mask. With
+    ``DISABLED``, an ended episode must be reset by ``reset(options={"reset_mask": mask})``.
+
+    Instead of `step`, `send` begins to step some environments and `recv` waits for them, so that
+    the caller can choose the actions of one half while the other half is emulated. Results are the
+    same, byte for byte, either way, and for any number of threads.
 
     Args:
         game: Rom id, name or id: ``"pong"``, ``"Pong"`` or ``"rndfast/Pong-v5"``.
@@ -61,7 +75,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             the reset not counted.
         repeat_action_probability: Chance, in each frame, that the previous action is repeated.
         full_action_space: Use all 18 actions instead of those the game reads.
-        autoreset_mode: ``NEXT_STEP`` or ``SAME_STEP``, as enum or its value.
+        autoreset_mode: ``NEXT_STEP``, ``SAME_STEP`` or ``DISABLED``, as enum or its value.
         img_height: Height of an observation in pixels, 1 to 4096.
         img_width: Width of an observation in pixels, 1 to 4096.
         grayscale: Observe brightness instead of red, green and blue.
@@ -69,12 +83,20 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         frameskip: Frames for which an action is held.
         maxpool: Take the brighter of the last two frames, pixel by pixel.
         noop_max: A reset plays a random number of no-op frames below this.
-        episodic_life: End (and reset) an episode when a life is lost.
+        episodic_life: End an episode when a life is lost; the next one goes on in the same game,
+            after one step of no-op.
         life_loss_info: Set the termination when a life is lost, but play on; return and length
             start anew.
         reward_clipping: Return the sign of the summed reward.
         use_fire_reset: Press FIRE for one frame at a reset, where the game has that action.
-        num_threads: Worker threads, 0 to 1024; 0 lets ale-py choose. Results do not depend on it.
+        mode: One of the game's modes; None: its first.
+        difficulty: One of the game's difficulties: bit 0 is the left switch, bit 1 the right one,
+            1 is A. None: both at B.
+        ale_compatible: Do as ale-py does where it is mistaken: a step that an ended episode cuts
+            short does not show its last frame, and a lost life with ``episodic_life`` starts a new
+            game (``docs/emulator.md``).
+        render_mode: ``"rgb_array"`` to use `render`; None.
+        num_threads: Worker threads, 0 to 1024; 0 means one per processor core.
         thread_affinity_offset: First CPU to pin the threads to, -1 for none.
 
     Raises:
@@ -90,7 +112,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         >>> envs.close()
     """
 
-    _ale: Any = None  # ale_py.ALEVectorInterface, None once closed
+    _batch: _core.AtariBatch | None = None  # None once closed
 
     def __init__(
         self,
@@ -112,20 +134,25 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         life_loss_info: bool = False,
         reward_clipping: bool = True,
         use_fire_reset: bool = True,
+        mode: int | None = None,
+        difficulty: int | None = None,
+        ale_compatible: bool = False,
+        render_mode: str | None = None,
         num_threads: int = 0,
         thread_affinity_offset: int = -1,
     ) -> None:
-        """Check every argument, then start the emulators. See the class for the arguments."""
+        """Check every argument, then start the threads. See the class for the arguments."""
         self.game = parse_game(game)
         self.num_envs = _checked_int("num_envs", num_envs, 1, 65_536)
         self.autoreset_mode = _checked_autoreset_mode(autoreset_mode)
-        self._max_episode_frames = _checked_int(
-            "max_num_frames_per_episode", max_num_frames_per_episode, 1
-        )
-        self._clips_rewards = _checked_bool("reward_clipping", reward_clipping)
-        settings: dict[str, Any] = {
-            "num_envs": self.num_envs,
-            "frame_skip": _checked_int("frameskip", frameskip, 1),
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
+        self.render_mode = render_mode
+        settings = {
+            "max_num_frames_per_episode": _checked_int(
+                "max_num_frames_per_episode", max_num_frames_per_episode, 1
+            ),
+            "frameskip": _checked_int("frameskip", frameskip, 1),
             "stack_num": _checked_int("stack_num", stack_num, 1, 1024),
             "img_height": _checked_int("img_height", img_height, 1, 4096),
             "img_width": _checked_int("img_width", img_width, 1, 4096),
@@ -135,60 +162,53 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             "use_fire_reset": _checked_bool("use_fire_reset", use_fire_reset),
             "episodic_life": _checked_bool("episodic_life", episodic_life),
             "life_loss_info": _checked_bool("life_loss_info", life_loss_info),
-            "reward_clipping": False,  # clipped here, so that info can hold the raw reward
-            "max_episode_steps": self._max_episode_frames,  # ale-py's name; it counts frames
+            "reward_clipping": _checked_bool("reward_clipping", reward_clipping),
             "repeat_action_probability": _checked_probability(
                 "repeat_action_probability", repeat_action_probability
             ),
             "full_action_space": _checked_bool("full_action_space", full_action_space),
-            "batch_size": 0,
+            "ale_compatible": _checked_bool("ale_compatible", ale_compatible),
+            "mode": None if mode is None else _checked_int("mode", mode, 0),
+            "difficulty": None if difficulty is None else _checked_int("difficulty", difficulty, 0),
             "num_threads": _checked_int("num_threads", num_threads, 0, 1024),
             "thread_affinity_offset": _checked_int(
                 "thread_affinity_offset", thread_affinity_offset, -1, 65_535
             ),
-            "autoreset_mode": AutoresetMode.NEXT_STEP.value,
         }
-        rom = rom_path(self.game)  # before ale-py opens it: a bad ROM ends the process there
+        self._batch = _core.AtariBatch(
+            self.game,
+            rom_path(self.game).read_bytes(),
+            num_envs=self.num_envs,
+            autoreset_mode=self.autoreset_mode.value,
+            keeps_colors=render_mode is not None,
+            simd="auto",
+            **settings,
+        )
 
-        # the compiled interface, not ale-py's Python class, which writes to VectorEnv.metadata;
-        # imported late, so that a missing ale-py is reported by rom_path
-        from ale_py import ALEVectorInterface
-
-        self._ale = ALEVectorInterface(rom_path=rom, **settings)
-        self._pid = os.getpid()
-
-        num_actions = len(self._ale.get_action_set())
+        self.num_actions = len(self._batch.action_set)
         shape = (stack_num, img_height, img_width) + (() if grayscale else (3,))
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
-        self.single_action_space = gymnasium.spaces.Discrete(num_actions)
+        self.single_action_space = gymnasium.spaces.Discrete(self.num_actions)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.render_fps = _CONSOLE_FPS / frameskip
         self.metadata = {
-            "render_modes": [],
+            "render_modes": ["rgb_array"],
             "render_fps": self.render_fps,
             "autoreset_mode": self.autoreset_mode,
         }
-
-        self.num_actions = num_actions
-        self._paddle_strength = np.ones(self.num_envs, np.float32)
-        self._plays_on_after_life = bool(life_loss_info and not episodic_life)
         self._is_reset = False
-        # per environment; the frames and lives serve to tell a lost life from the end of a game
-        self._episode_returns = np.zeros(self.num_envs, np.float64)
-        self._episode_lengths = np.zeros(self.num_envs, np.int32)
-        self._start_frames = np.zeros(self.num_envs, np.int32)
-        self._lives = np.zeros(self.num_envs, np.int32)
-        self._has_ended = np.zeros(self.num_envs, np.bool_)  # the step before ended an episode
-        self._awaits_reset = np.zeros(self.num_envs, np.bool_)  # the next step is a reset step
+        self._has_rooms = has_rooms(self.game)
 
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | npt.NDArray[Any] | None = None,
+        seed: int | Sequence[int | None] | Array | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         """Reset all environments, or those selected by a mask.
+
+        Results of `send` that have not been received are lost.
 
         Args:
             seed: An int ``s`` seeds environment ``i`` with ``s + i``; a sequence or an ``(N,)``
@@ -207,32 +227,26 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             ValueError: If a shape or seed is wrong, or ``options`` has an unknown key.
             RuntimeError: After `close`, in a forked child, or with a mask before any full reset.
         """
-        self._check_usable()
+        batch = self._usable_batch()
         mask = self._checked_reset_mask(options)
         seeds = self._checked_seeds(seed)
-        if not self._is_reset and not mask.all():
-            raise RuntimeError("the first reset must be of all environments: leave out reset_mask")
-        observations, state = self._reset_emulators(mask, seeds)
+        if not self._is_reset:
+            if not mask.all():
+                raise RuntimeError("the first reset must be of all environments: leave out reset_mask")
+            unseeded = seeds == _UNSEEDED
+            seeds[unseeded] = np.random.default_rng().integers(0, _INT32_MAX, unseeded.sum())
+        env_ids = np.flatnonzero(mask)
+        batch.reset(env_ids, seeds[env_ids])
         self._is_reset = True
-        self._has_ended[mask] = False
-        self._awaits_reset[mask] = False
-        self._episode_returns[mask] = 0
-        self._episode_lengths[mask] = 0
-        return observations, self._with_masks(state)
+        observations, records = batch.observe()
+        return observations, _with_masks(self._console_info(np.arange(self.num_envs), records))
 
-    def step(
-        self, actions: npt.NDArray[Any]
-    ) -> tuple[
-        npt.NDArray[np.uint8],
-        npt.NDArray[np.float32],
-        npt.NDArray[np.bool_],
-        npt.NDArray[np.bool_],
-        dict[str, Any],
-    ]:
+    def step(self, actions: Array, *, out: npt.NDArray[np.uint8] | None = None) -> Step:
         """Hold one action in each environment for ``frameskip`` frames.
 
         Args:
             actions: ``(N,)`` integer array, each in ``[0, single_action_space.n)``.
+            out: Where to write the observations, of their shape and dtype; None: a new array.
 
         Returns:
             Observations, rewards, terminations, truncations and ``info``; see the class.
@@ -240,74 +254,157 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         Raises:
             TypeError: If ``actions`` is not an array of integers.
             ValueError: If its shape or an action is wrong. The environments are unchanged.
-            RuntimeError: Before `reset`, after `close`, or in a forked child.
+            RuntimeError: Before `reset`, after `close`, in a forked child, while a `send` is under
+                way, or, without autoreset, where an episode has ended.
+            KeyboardInterrupt: At Ctrl-C. The step goes on: `recv` returns its results.
         """
-        self._check_usable()
+        if not self._usable_batch().is_idle:
+            raise RuntimeError("a step is under way: call recv() or reset() first")
+        self.send(actions, out=out)
+        return self.recv()
+
+    def send(
+        self,
+        actions: Array,
+        env_ids: Array | None = None,
+        *,
+        out: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Begin to step some environments, and return at once.
+
+        Args:
+            actions: ``(n,)`` integer array, as of `step`.
+            env_ids: ``(n,)`` integer array of different environments; None: all in order.
+            out: As of `step`, with n rows. It must not be used before `recv`.
+
+        Raises:
+            TypeError: If an argument is not an array of the right type.
+            ValueError: If a shape, action or environment is wrong.
+            RuntimeError: As of `step`, or where an environment is still under way.
+        """
+        batch = self._usable_batch()
         if not self._is_reset:
             raise RuntimeError("call reset() before step()")
-        self._ale.send(self._checked_actions(actions), self._paddle_strength)
-        observations, ale_rewards, terminations, truncations, state = self._ale.recv()
-        rewards_raw = ale_rewards.astype(np.float32)
+        if env_ids is None:
+            env_ids = np.arange(self.num_envs)
+        else:
+            env_ids = _checked_integers("env_ids", env_ids)
+            if env_ids.ndim != 1:
+                raise ValueError(f"env_ids must have shape (n,), got {env_ids.shape}")
+        checked = self._checked_actions(actions, env_ids)
+        if self.autoreset_mode is AutoresetMode.DISABLED and batch.has_ended[env_ids].any():
+            ended = env_ids[batch.has_ended[env_ids]].tolist()
+            raise RuntimeError(
+                f"the episodes of env {ended} have ended and autoreset is disabled: "
+                'call reset(options={"reset_mask": mask}) first'
+            )
+        batch.send(env_ids, checked, out)
 
-        # account for the step; a reset step adds nothing to the sums just set to zero
-        self._episode_returns[self._has_ended] = 0
-        self._episode_lengths[self._has_ended] = 0
-        self._episode_returns += rewards_raw
-        self._episode_lengths += ~self._awaits_reset
-        values = state | {
-            "reward_raw": rewards_raw,
-            "episode_return": self._episode_returns.astype(np.float32),
-            "episode_length": self._episode_lengths.copy(),
-        }
-        info = self._with_masks(values)
+    def recv(self) -> Step:
+        """Wait for the oldest `send`, and return what `step` does for its environments.
 
-        self._has_ended = terminations | truncations
-        self._awaits_reset = self._find_game_ends(state)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._has_ended.any():
-            final = self._final_entries(observations, values)
-            if self._awaits_reset.any():
-                unseeded = np.full(self.num_envs, _UNSEEDED)
-                observations, state = self._reset_emulators(self._awaits_reset, unseeded)
-                self._awaits_reset[:] = False
-            info |= state | final
+        Row ``i`` is environment ``info["env_id"][i]``, in the order of `send`.
 
-        rewards = np.sign(rewards_raw) if self._clips_rewards else rewards_raw.copy()
-        return observations, rewards, terminations, truncations, info
+        Raises:
+            RuntimeError: If nothing is under way; after `close` or in a forked child. If an
+                environment fails, its number and what happened.
+            KeyboardInterrupt: At Ctrl-C. Nothing is lost: call again.
+        """
+        env_ids, observations, records, final_records, final_observations = (
+            self._usable_batch().recv()
+        )
+        terminations, truncations = records["terminated"].copy(), records["truncated"].copy()
+        info = _with_masks(self._step_info(env_ids, records))
+        ended = terminations | truncations
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            final_info = self._step_info(env_ids, final_records)
+            info |= _final_entries(ended, final_observations, final_info)
+        return observations, records["reward"].copy(), terminations, truncations, info
+
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Return what each console shows, ``(H, 160, 3)`` uint8; H is 210 for most games.
+
+        Pooled as observations are: the brighter of the last two frames, with ``maxpool``.
+
+        Raises:
+            RuntimeError: Without ``render_mode="rgb_array"``, before `reset` or after `close`.
+        """
+        batch = self._usable_batch()
+        if self.render_mode is None:
+            raise RuntimeError('make the environment with render_mode="rgb_array" to render it')
+        if not self._is_reset:
+            raise RuntimeError("call reset() before render()")
+        return tuple(batch.render(env) for env in range(self.num_envs))
+
+    def snapshot(self) -> bytes:
+        """Return the whole state: consoles, random streams, pictures, frame stacks and episodes.
+
+        Restoring it continues exactly: the same actions give the same bytes.
+
+        Raises:
+            RuntimeError: Before `reset`, after `close`, or in a forked child.
+        """
+        batch = self._usable_batch()
+        if not self._is_reset:
+            raise RuntimeError("call reset() before snapshot()")
+        return batch.snapshot()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Return to a state that `snapshot` gave, here or in another process.
+
+        Args:
+            snapshot: Of environments of the same game, number and observation settings.
+
+        Raises:
+            TypeError: If it is not bytes.
+            ValueError: If it is damaged, or of other environments or another build of rndfast. The
+                environments are unchanged.
+            RuntimeError: After `close`, or in a forked child.
+        """
+        if not isinstance(snapshot, bytes):
+            raise TypeError(f"snapshot must be bytes, got {type(snapshot).__name__}")
+        self._usable_batch().restore(snapshot)
+        self._is_reset = True
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Stop the emulators and their threads. `close` calls this once."""
-        self._ale = None
+        """Stop the threads. `close` calls this once."""
+        self._batch = None
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied: the emulators live in threads of this process."""
+        """Refuse to be pickled or copied: the consoles belong to threads of this process."""
         raise TypeError(
             "AtariVectorEnv cannot be pickled: make it where it is used, with "
             f'gymnasium.make_vec("{env_id(self.game)}", num_envs={self.num_envs}, ...)'
         )
 
-    def _check_usable(self) -> None:
-        if self._ale is None:
+    def _usable_batch(self) -> _core.AtariBatch:
+        if self._batch is None:
             raise RuntimeError("the environment is closed: make a new one")
-        if os.getpid() != self._pid:
-            raise RuntimeError(
-                f"the environment belongs to process {self._pid} and its threads do not exist in "
-                f"its fork {os.getpid()}: make it in the child, or start the child by spawn"
-            )
+        self._batch.require_owner()
+        return self._batch
 
-    def _checked_actions(self, actions: object) -> npt.NDArray[np.int64]:
-        if not isinstance(actions, np.ndarray):
-            raise TypeError(f"actions must be a NumPy array, got {type(actions).__name__}")
-        if not np.issubdtype(actions.dtype, np.integer):
-            raise TypeError(f"actions must have an integer dtype, got {actions.dtype}")
-        if actions.shape != (self.num_envs,):
-            raise ValueError(f"actions must have shape ({self.num_envs},), got {actions.shape}")
-        is_bad = (actions < 0) | (actions >= self.num_actions)
+    def _console_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
+        values = {"env_id": env_ids.astype(np.int32)}
+        values |= {key: records[key].copy() for key in _CONSOLE_KEYS}
+        return values | ({"room": records["room"].copy()} if self._has_rooms else {})
+
+    def _step_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
+        return self._console_info(env_ids, records) | {
+            key: records[key].copy() for key in _STEP_KEYS
+        }
+
+    def _checked_actions(self, actions: object, env_ids: Array) -> npt.NDArray[np.int64]:
+        checked = _checked_integers("actions", actions)
+        if checked.shape != env_ids.shape:
+            raise ValueError(f"actions must have shape {env_ids.shape}, got {checked.shape}")
+        is_bad = (checked < 0) | (checked >= self.num_actions)
         if is_bad.any():
-            env = int(np.argmax(is_bad))
+            row = int(np.argmax(is_bad))
             raise ValueError(
-                f"action of env {env} must be in [0, {self.num_actions}), got {actions[env]}"
+                f"action of env {env_ids[row]} must be in [0, {self.num_actions}), "
+                f"got {checked[row]}"
             )
-        return np.ascontiguousarray(actions, np.int64)
+        return checked
 
     def _checked_reset_mask(self, options: object) -> npt.NDArray[np.bool_]:
         if options is None:
@@ -354,48 +451,6 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             np.int64,
         )
 
-    def _reset_emulators(
-        self, mask: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.int32]]]:
-        indices = np.flatnonzero(mask)
-        observations, state = self._ale.reset(indices, seeds[indices])
-        self._start_frames[mask] = state["episode_frame_number"][mask]
-        self._lives = state["lives"].copy()
-        return observations, state
-
-    def _find_game_ends(self, state: dict[str, npt.NDArray[np.int32]]) -> npt.NDArray[np.bool_]:
-        """Tell which ended episodes ale-py follows by a reset: all, unless a life plays on."""
-        frames, lives = state["episode_frame_number"], state["lives"]
-        self._start_frames[self._awaits_reset] = frames[self._awaits_reset]
-        has_lost_life = (lives > 0) & (lives < self._lives)
-        self._lives = lives.copy()
-        is_out_of_frames = frames - self._start_frames >= self._max_episode_frames
-        plays_on = has_lost_life & ~is_out_of_frames & self._plays_on_after_life
-        game_ends: npt.NDArray[np.bool_] = self._has_ended & ~plays_on
-        return game_ends
-
-    def _with_masks(self, values: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
-        masks = {f"_{key}": np.ones(self.num_envs, np.bool_) for key in values}
-        return values | masks
-
-    def _final_entries(
-        self, observations: npt.NDArray[np.uint8], values: dict[str, npt.NDArray[Any]]
-    ) -> dict[str, Any]:
-        ended = self._has_ended
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        for env in np.flatnonzero(ended):
-            final_obs[env] = observations[env].copy()
-        final_info: dict[str, npt.NDArray[Any]] = {}
-        for key, value in values.items():
-            final_info[key] = np.where(ended, value, np.zeros_like(value))
-            final_info[f"_{key}"] = ended.copy()
-        return {
-            "final_obs": final_obs,
-            "_final_obs": ended.copy(),
-            "final_info": final_info,
-            "_final_info": ended.copy(),
-        }
-
 
 class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
     """One Atari game, for what takes a `gymnasium.Env`.
@@ -409,16 +464,17 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
         **settings: Keyword arguments of `AtariVectorEnv`, but ``num_envs`` and ``autoreset_mode``.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's declaration)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (Gymnasium's declaration)
 
     def __init__(self, game: str, **settings: Any) -> None:
         """Start the emulator. See the class for the arguments."""
         self._envs = AtariVectorEnv(
-            game, num_envs=1, autoreset_mode=AutoresetMode.NEXT_STEP, **settings
+            game, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **settings
         )
         self.observation_space = self._envs.single_observation_space
         self.action_space = self._envs.single_action_space
-        self.metadata = {"render_modes": [], "render_fps": self._envs.render_fps}
+        self.render_mode = self._envs.render_mode
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": self._envs.render_fps}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -437,9 +493,6 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
         Raises:
             RuntimeError: Also after the end of an episode.
         """
-        self._envs._check_usable()
-        if self._envs._awaits_reset[0]:
-            raise RuntimeError("the episode has ended: call reset() before step()")
         observations, rewards, terminations, truncations, info = self._envs.step(
             np.asarray([action])
         )
@@ -450,6 +503,10 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
             bool(truncations[0]),
             _of_only_env(info),
         )
+
+    def render(self) -> npt.NDArray[np.uint8]:  # type: ignore[override]
+        """Return the console's picture; errors as in `AtariVectorEnv.render`."""
+        return self._envs.render()[0]
 
     def close(self) -> None:
         """Stop the emulator; may be called again."""
@@ -470,6 +527,37 @@ def register_envs() -> None:
 
 def _of_only_env(info: dict[str, Any]) -> dict[str, Any]:
     return {key: value[0] for key, value in info.items() if f"_{key}" in info and key != "env_id"}
+
+
+def _with_masks(values: dict[str, Array]) -> dict[str, Any]:
+    num_rows = len(next(iter(values.values())))
+    return values | {f"_{key}": np.ones(num_rows, np.bool_) for key in values}
+
+
+def _final_entries(
+    ended: npt.NDArray[np.bool_], observations: Array, values: dict[str, Array]
+) -> dict[str, Any]:
+    final_obs = np.full(len(ended), None, dtype=object)
+    for row in np.flatnonzero(ended):
+        final_obs[row] = observations[row].copy()
+    final_info: dict[str, Array] = {}
+    for key, value in values.items():
+        value[~ended] = 0
+        final_info |= {key: value, f"_{key}": ended.copy()}
+    return {
+        "final_obs": final_obs,
+        "_final_obs": ended.copy(),
+        "final_info": final_info,
+        "_final_info": ended.copy(),
+    }
+
+
+def _checked_integers(name: str, value: object) -> npt.NDArray[np.int64]:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    if not np.issubdtype(value.dtype, np.integer):
+        raise TypeError(f"{name} must have an integer dtype, got {value.dtype}")
+    return value.astype(np.int64, order="C")
 
 
 def _checked_int(name: str, value: object, low: int, high: int = _INT32_MAX) -> int:
@@ -495,12 +583,12 @@ def _checked_probability(name: str, value: object) -> float:
 
 
 def _checked_autoreset_mode(value: object) -> AutoresetMode:
-    supported = ", ".join(f"{mode.name} ({mode.value!r})" for mode in _SUPPORTED_AUTORESET)
+    modes = ", ".join(f"{mode.name} ({mode.value!r})" for mode in AutoresetMode)
     if not isinstance(value, (AutoresetMode, str)):
         raise TypeError(
-            f"autoreset_mode must be one of {supported}, got {type(value).__name__} {value!r}"
+            f"autoreset_mode must be one of {modes}, got {type(value).__name__} {value!r}"
         )
-    for mode in _SUPPORTED_AUTORESET:
+    for mode in AutoresetMode:
         if value in (mode, mode.value):
             return mode
-    raise ValueError(f"autoreset_mode must be one of {supported}, got {value!r}")
+    raise ValueError(f"autoreset_mode must be one of {modes}, got {value!r}")

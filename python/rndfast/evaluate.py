@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from rndfast.train import make_env
 from rndfast.workers import Workers
 
 STEPS_PER_S = 15  # of a console at 60 frames per second and frameskip 4
-PICTURE_HEIGHT, PICTURE_WIDTH = 210, 160
 
 
 @dataclass
@@ -113,8 +111,9 @@ def play(
     with (
         Interruption(),
         Workers(config.run) as workers,
-        contextlib.closing(make_env(one_step, workers.num_threads)) as env,
-        picture_source(one_step, seed) if record else contextlib.nullcontext() as next_picture,
+        contextlib.closing(
+            make_env(one_step, workers.num_threads, render_mode="rgb_array" if record else None)
+        ) as env,
     ):
         agent = Agent(config, env.num_actions, workers.device, workers.pool)
         agent.load_state(checkpoint.state)
@@ -131,8 +130,8 @@ def play(
             int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)[0] / int_return_std
             rollout.carry_over()
 
-            if is_playing[0] and next_picture is not None:
-                episodes[0].pictures.append(next_picture(actions[0]))
+            if is_playing[0] and record:
+                episodes[0].pictures.append(env.render()[0])
             for n in np.flatnonzero(is_playing):
                 episodes[n].int_rewards.append(float(int_rewards[n]))
                 if terminated[n] or truncated[n]:
@@ -140,29 +139,6 @@ def play(
                     episodes[n].length_steps = int(info["episode_length"][n])
             is_playing &= ~(terminated | truncated)
     return episodes
-
-
-@contextlib.contextmanager
-def picture_source(config: Config, seed: int) -> Iterator[Callable[[np.int64], NDArray[np.uint8]]]:
-    """Colour pictures of environment 0: a console of its seed that is given its actions."""
-    env = make_env(
-        config,
-        num_threads=1,
-        num_envs=1,
-        grayscale=False,
-        img_height=PICTURE_HEIGHT,
-        img_width=PICTURE_WIDTH,
-        stack_num=1,
-    )
-    with contextlib.closing(env):
-        env.reset(seed=seed)
-
-        def next_picture(action: np.int64) -> NDArray[np.uint8]:
-            observations = env.step(np.array([action]))[0]
-            picture: NDArray[np.uint8] = observations[0, -1]
-            return picture
-
-        yield next_picture
 
 
 def statistics_table(episodes: list[Episode], title: str) -> Table:

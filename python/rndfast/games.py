@@ -11,118 +11,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
-import json
 from pathlib import Path
+from typing import Any
 
-__all__ = ["GAMES", "env_id", "parse_game", "rom_path"]
+from rndfast import _core
+
+__all__ = ["GAMES", "env_id", "has_rooms", "parse_game", "rom_path"]
+
+_FACTS: dict[str, dict[str, Any]] = {facts["name"]: facts for facts in _core.games()}
 
 # the roms ale-py 0.12.1 registers as ALE/<Game>-v5: all it ships but the four for two players
-GAMES: tuple[str, ...] = (
-    "adventure",
-    "air_raid",
-    "alien",
-    "amidar",
-    "assault",
-    "asterix",
-    "asteroids",
-    "atlantis",
-    "atlantis2",
-    "backgammon",
-    "bank_heist",
-    "basic_math",
-    "battle_zone",
-    "beam_rider",
-    "berzerk",
-    "blackjack",
-    "bowling",
-    "boxing",
-    "breakout",
-    "carnival",
-    "casino",
-    "centipede",
-    "chopper_command",
-    "crazy_climber",
-    "crossbow",
-    "darkchambers",
-    "defender",
-    "demon_attack",
-    "donkey_kong",
-    "double_dunk",
-    "earthworld",
-    "elevator_action",
-    "enduro",
-    "entombed",
-    "et",
-    "fishing_derby",
-    "flag_capture",
-    "freeway",
-    "frogger",
-    "frostbite",
-    "galaxian",
-    "gopher",
-    "gravitar",
-    "hangman",
-    "haunted_house",
-    "hero",
-    "human_cannonball",
-    "ice_hockey",
-    "jamesbond",
-    "journey_escape",
-    "kaboom",
-    "kangaroo",
-    "keystone_kapers",
-    "king_kong",
-    "klax",
-    "koolaid",
-    "krull",
-    "kung_fu_master",
-    "laser_gates",
-    "lost_luggage",
-    "mario_bros",
-    "miniature_golf",
-    "montezuma_revenge",
-    "mr_do",
-    "ms_pacman",
-    "name_this_game",
-    "othello",
-    "pacman",
-    "phoenix",
-    "pitfall",
-    "pitfall2",
-    "pong",
-    "pooyan",
-    "private_eye",
-    "qbert",
-    "riverraid",
-    "road_runner",
-    "robotank",
-    "seaquest",
-    "sir_lancelot",
-    "skiing",
-    "solaris",
-    "space_invaders",
-    "space_war",
-    "star_gunner",
-    "superman",
-    "surround",
-    "tennis",
-    "tetris",
-    "tic_tac_toe_3d",
-    "time_pilot",
-    "trondead",
-    "turmoil",
-    "tutankham",
-    "up_n_down",
-    "venture",
-    "video_checkers",
-    "video_chess",
-    "video_cube",
-    "video_pinball",
-    "wizard_of_wor",
-    "word_zapper",
-    "yars_revenge",
-    "zaxxon",
-)
+GAMES: tuple[str, ...] = tuple(_FACTS)
 
 _REINSTALL = "reinstall it with `pip install --force-reinstall ale-py`"
 
@@ -174,6 +73,19 @@ def parse_game(name: str) -> str:
     return game
 
 
+def has_rooms(game: str) -> bool:
+    """Return whether the number of the present room is known, from the RAM.
+
+    Args:
+        game: Any name `parse_game` accepts.
+
+    Raises:
+        TypeError: If ``game`` is not a string.
+        ValueError: If the game is unknown.
+    """
+    return bool(_FACTS[parse_game(game)]["has_rooms"])
+
+
 _ROM_ID_OF: dict[str, str] = {
     name: game
     for game in GAMES
@@ -182,20 +94,18 @@ _ROM_ID_OF: dict[str, str] = {
 
 
 def rom_path(game: str) -> Path:
-    """Return the ROM file of a game in the installed ale-py, after checking its MD5.
-
-    ale-py is found without importing it, and the checksum is compared with ale-py's own list.
+    """Return the ROM file of a game in the installed ale-py, after checking its size and MD5.
 
     Args:
         game: Any name `parse_game` accepts.
 
     Returns:
-        The path of a file whose content is the ROM that ale-py expects.
+        The path of a file whose content is the ROM that the game's facts are about.
 
     Raises:
         TypeError: If ``game`` is not a string.
-        FileNotFoundError: If ale-py, its list of checksums, or the ROM file is missing.
-        ValueError: If the game is unknown, the list unreadable, or the ROM not the expected one.
+        FileNotFoundError: If ale-py or the ROM file is missing.
+        ValueError: If the game is unknown, or the ROM not the expected one.
     """
     game = parse_game(game)
     package = importlib.util.find_spec("ale_py")
@@ -204,22 +114,15 @@ def rom_path(game: str) -> Path:
             "ale-py is not installed, and rndfast takes the ROM files from it: "
             "install it with `pip install ale-py`"
         )
-    roms_dir = Path(package.submodule_search_locations[0]) / "roms"
-    rom, checksums = roms_dir / f"{game}.bin", roms_dir / "md5.json"
-    for file in (checksums, rom):
-        if not file.is_file():
-            raise FileNotFoundError(f"ale-py lacks the file {file}: {_REINSTALL}")
-    try:
-        expected = json.loads(checksums.read_bytes())[rom.name]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{checksums} must be a JSON object with an entry {rom.name!r}, "
-            f"got {type(error).__name__}: {error}: {_REINSTALL}"
-        ) from error
+    rom = Path(package.submodule_search_locations[0]) / "roms" / f"{game}.bin"
+    if not rom.is_file():
+        raise FileNotFoundError(f"ale-py lacks the file {rom}: {_REINSTALL}")
     content = rom.read_bytes()
+    size, md5 = _FACTS[game]["rom_size"], _FACTS[game]["md5"]
     got = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if got != expected:
+    if len(content) != size or got != md5:
         raise ValueError(
-            f"{rom} must have MD5 {expected}, got {got} ({len(content)} bytes): {_REINSTALL}"
+            f"{rom} must have {size} bytes with MD5 {md5}, "
+            f"got {len(content)} bytes with MD5 {got}: {_REINSTALL}"
         )
     return rom

@@ -28,11 +28,17 @@ class SameStepEnv(Protocol):
         """Start an episode in each environment."""
 
     def step(
-        self, actions: NDArray[np.int64]
+        self, actions: NDArray[np.int64], *, out: NDArray[np.uint8] | None = None
     ) -> tuple[
         NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
     ]:
         """Step each environment; an observation after an episode's end is the next one's first."""
+
+    def snapshot(self) -> bytes:
+        """Return the whole state."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Return to a state."""
 
 
 @dataclass
@@ -76,6 +82,15 @@ class Rollout:
         self.env_s = 0.0
         self.inference_s = 0.0
 
+    def state(self) -> dict[str, NDArray[np.uint8]]:
+        """What the first observation consists of; with it, another rollout goes on the same."""
+        return {"frames": self.frames[: self.stack_num], "valid_frames": self.valid_frames[0]}
+
+    def load_state(self, state: dict[str, NDArray[np.uint8]]) -> None:
+        """Begin at the first observation of another rollout."""
+        self.frames[: self.stack_num] = state["frames"]
+        self.valid_frames[0] = state["valid_frames"]
+
     def start(self, observations: NDArray[Any]) -> None:
         """Begin with the first observations after a reset."""
         self.frames[: self.stack_num - 1] = 0
@@ -89,12 +104,27 @@ class Rollout:
         self.episodes = EpisodeStatistics()
         self.env_s = self.inference_s = 0.0
 
+    def next_row(self, t: int) -> NDArray[np.uint8] | None:
+        """Where an environment may write the frames after step ``t``; None: their layout differs."""
+        return self.frames[t + self.stack_num] if self.frames.shape[2] == 1 else None
+
     def store_next(self, t: int, observations: NDArray[Any], ended: NDArray[np.bool_]) -> None:
-        """Store the observation that followed step ``t``."""
-        self.frames[t + self.stack_num] = newest_frames(observations)
+        """Store the observation that followed step ``t``, if it is not in `next_row` already."""
+        if not np.may_share_memory(observations, self.frames):
+            self.frames[t + self.stack_num] = newest_frames(observations)
         self.valid_frames[t + 1] = np.where(
             ended, 1, np.minimum(self.valid_frames[t] + 1, self.stack_num)
         )
+
+    def final_stack(self, t: int, n: int, observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """``(S, C, H, W)``: the last observation of the episode that step ``t`` ended.
+
+        ``observation`` is what the environment reports of it; the older frames are in the store.
+        """
+        stack = self.frames[t + 1 : t + 1 + self.stack_num, n].copy()
+        stack[: max(0, self.stack_num - 1 - int(self.valid_frames[t, n]))] = 0
+        stack[-1] = newest_frames(observation[None])[0]
+        return stack
 
     def observation_frames(self) -> NDArray[np.uint8]:
         """``(T, N, C, H, W)``: the newest frame of each observation acted on."""
@@ -159,7 +189,9 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
         acted = time.perf_counter()
         rollout.inference_s += acted - started
 
-        observations, _, terminated, truncated, info = env.step(rollout.actions[t])
+        observations, _, terminated, truncated, info = env.step(
+            rollout.actions[t], out=rollout.next_row(t)
+        )
         ended = terminated | truncated
         rollout.rewards_raw[t] = info["reward_raw"]
         rollout.terminated[t] = terminated
@@ -169,7 +201,8 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
             rollout.episodes.returns += info["episode_return"][ended].tolist()
             rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
         for n in np.flatnonzero(rollout.truncated[t]):
-            rollout.final_ext_values[t, n] = final_ext_value(agent, info["final_obs"][n], workers)
+            final_stack = rollout.final_stack(t, n, info["final_obs"][n])
+            rollout.final_ext_values[t, n] = final_ext_value(agent, final_stack, workers)
         rollout.env_s += time.perf_counter() - acted
 
     # the observation after the last step bootstraps both returns
@@ -180,9 +213,8 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
     rollout.inference_s += time.perf_counter() - started
 
 
-def final_ext_value(agent: Agent, observation: NDArray[np.uint8], workers: Workers) -> float:
-    """Extrinsic value of an episode's last observation, ``(S, H, W)`` or ``(S, H, W, 3)``."""
-    stack = observation if observation.ndim == 3 else np.moveaxis(observation, -1, 1)
-    scaled = torch.from_numpy(np.ascontiguousarray(stack)).flatten(0, -3)[None] / 255
+def final_ext_value(agent: Agent, stack: NDArray[np.uint8], workers: Workers) -> float:
+    """Extrinsic value of an episode's last observation, ``(S, C, H, W)``."""
+    scaled = torch.from_numpy(stack).flatten(0, 1)[None] / 255
     with torch.no_grad(), workers.autocast():
         return float(agent.policy(workers.to_device(scaled)).ext_values)

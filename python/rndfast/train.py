@@ -9,13 +9,17 @@ import resource
 import statistics
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
 
-from rndfast.agent import Agent
+from rndfast.agent import EXPERIENCE, Agent
 from rndfast.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from rndfast.config import Config, to_toml
 from rndfast.envs import AtariVectorEnv
@@ -25,7 +29,7 @@ from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics, MetricsWriter, require_tracker
 from rndfast.ppo import compute_advantages, extrinsic_rewards, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
-from rndfast.rollout import Rollout, collect
+from rndfast.rollout import Rollout, SameStepEnv, collect
 from rndfast.workers import Workers
 
 # Called once per rollout with its metrics, and with a line of text where there is something to say.
@@ -33,10 +37,14 @@ View = Callable[[Metrics | str], None]
 
 
 def make_env(config: Config, num_threads: int, **overrides: Any) -> AtariVectorEnv:
-    """The training environment: ``config.env``, same-step autoreset, unclipped rewards."""
+    """The training environment: ``config.env``, same-step autoreset, unclipped rewards.
+
+    It returns single frames; the rollout stacks them.
+    """
     settings = dataclasses.asdict(config.env)
     game = parse_game(settings.pop("env_id"))
     settings |= {
+        "stack_num": 1,
         "reward_clipping": False,
         "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
         "num_threads": num_threads,
@@ -49,9 +57,9 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
 
     Args:
         config: All settings. The run goes to ``config.run.run_dir``.
-        resume: Go on from the newest checkpoint in the run directory that verifies. Networks,
-        optimiser, statistics
-            and random streams go on bit for bit; the consoles begin new episodes.
+        resume: Go on from the newest checkpoint in the run directory that verifies: networks,
+            optimiser, statistics, random streams and consoles go on as if it had never stopped,
+            bit for bit.
         view: Receives each rollout's metrics, and lines of text.
 
     Raises:
@@ -74,8 +82,10 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
         agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        rollout = Rollout(config)
         if checkpoint is not None:
             agent.load_state(checkpoint.state)
+            load_experience(checkpoint.state, env, rollout, run.seed, view)
         else:
             view(
                 f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
@@ -85,10 +95,12 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
                 initialize_obs_moments(
                     agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
                 )
-        rollout = Rollout(config)
-        rollout.start(env.reset(seed=episode_seed(run.seed, agent.transitions))[0])
+            rollout.start(env.reset(seed=episode_seed(run.seed, 0))[0])
 
-        with RunRecorder(config, agent, interruption) as recorder:
+        def state() -> dict[str, Tensor]:
+            return agent.state() | experience_state(env, rollout)
+
+        with RunRecorder(config, state(), interruption) as recorder:
             while agent.transitions < run.total_transitions:
                 clock = Stopwatch()
                 # collect
@@ -123,9 +135,9 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
                     **{f"losses/{name}": value for name, value in losses.items()},
                     **clock.metrics(rollout, config),
                 }
-                recorder.record(metrics)
-                view(metrics)
                 rollout.carry_over()
+                recorder.record(metrics, state())
+                view(metrics)
     return run.run_dir
 
 
@@ -135,30 +147,35 @@ class RunRecorder:
     Use as a context manager around training.
     """
 
-    def __init__(self, config: Config, agent: Agent, interruption: Interruption) -> None:
+    def __init__(
+        self, config: Config, state: dict[str, Tensor], interruption: Interruption
+    ) -> None:
         replace_durably(config.run.run_dir / "config.toml", to_toml(config))
         self._config = config
-        self._agent = agent
         self._interruption = interruption
-        self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), agent.transitions)
-        self._state = agent.state()  # after the last whole rollout
+        self._state = state  # after the last whole rollout
+        self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), self._transitions)
         self._save()
 
-    def record(self, metrics: Metrics) -> None:
-        """End a rollout: write its metrics, and a checkpoint if one is due."""
+    @property
+    def _transitions(self) -> int:
+        return int(self._state["transitions"])
+
+    def record(self, metrics: Metrics, state: dict[str, Tensor]) -> None:
+        """End a rollout: write its metrics, and a checkpoint of the state if one is due."""
         run = self._config.run
         with self._interruption.shielded():
-            self._state = self._agent.state()
+            self._state = state
             self._metrics.write(metrics)
-            num_rollouts = self._agent.transitions // self._config.rollout_transitions
-            is_last = self._agent.transitions >= run.total_transitions
+            num_rollouts = self._transitions // self._config.rollout_transitions
+            is_last = self._transitions >= run.total_transitions
             if is_last or num_rollouts % run.checkpoint_interval_rollouts == 0:
                 self._save()
 
     def _save(self) -> None:
         save_checkpoint(
             self._config.run.run_dir / "checkpoints",
-            int(self._state["transitions"]),
+            self._transitions,
             self._state,
             to_toml(self._config),
             self._config.run.keep_checkpoints,
@@ -203,12 +220,38 @@ def resume_run_dir(config: Config, view: View) -> Checkpoint:
     checkpoint, problems = load_newest_checkpoint(config.run.run_dir / "checkpoints")
     for problem in problems:
         view(f"skipped a checkpoint: {problem}")
-    view(f"resuming from {checkpoint.path}; the consoles begin new episodes")
+    view(f"resuming from {checkpoint.path}")
     return checkpoint
 
 
+def experience_state(env: SameStepEnv, rollout: Rollout) -> dict[str, Tensor]:
+    """What collecting goes on with: the consoles, and the newest frames of each environment."""
+    consoles = np.frombuffer(zlib.compress(env.snapshot(), level=1), np.uint8)
+    state = {"consoles": consoles, **rollout.state()}
+    return {f"{EXPERIENCE}{name}": torch.from_numpy(a.copy()) for name, a in state.items()}
+
+
+def load_experience(
+    state: dict[str, Tensor], env: SameStepEnv, rollout: Rollout, seed: int, view: View
+) -> None:
+    """Go on where a checkpoint's consoles stood; with new episodes if they were another build's."""
+    own = {
+        name.removeprefix(EXPERIENCE): tensor.numpy()
+        for name, tensor in state.items()
+        if name.startswith(EXPERIENCE)
+    }
+    try:
+        env.restore(zlib.decompress(own["consoles"].tobytes()))
+    except ValueError as error:
+        view(f"the consoles begin new episodes: {error}")
+        new_seed = episode_seed(seed, int(state["transitions"]))
+        rollout.start(env.reset(seed=new_seed)[0])
+    else:
+        rollout.load_state(own)
+
+
 def episode_seed(seed: int, transitions: int) -> int:
-    """Seed of the consoles where training starts or resumes; the random agent's is ``seed``."""
+    """Seed of the consoles where episodes begin; the random agent's is ``seed``."""
     return (seed * 1_000_003 + transitions + 1) % 2**31
 
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from rndfast.agent import Agent
 from rndfast.config import Config
-from rndfast.rollout import Rollout
+from rndfast.rollout import Rollout, newest_frames
 from rndfast.workers import Workers
 
 Array = NDArray[Any]
@@ -262,7 +262,9 @@ class ToyEnv:
         self.observations_of.append([self._observe()])
         return self.observations_of[-1][-1].copy(), {}
 
-    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+    def step(
+        self, actions: Array, *, out: Array | None = None
+    ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Show the next frame, of the next episode where the schedule says that one ends."""
         step = len(self.actions_of[-1])
         self.actions_of[-1].append(actions.copy())
@@ -289,7 +291,19 @@ class ToyEnv:
                 self._episodes[n] = [self._new_frame(n)]
                 self._episode_rewards[n] = []
         self.observations_of[-1].append(self._observe())
-        return self.observations_of[-1][-1].copy(), rewards.copy(), terminated, truncated, info
+        observations = self.observations_of[-1][-1].copy()
+        if out is not None:
+            out[:] = newest_frames(observations)
+            observations = out
+        return observations, rewards.copy(), terminated, truncated, info
+
+    def snapshot(self) -> bytes:
+        """Nothing, as nobody returns to it."""
+        return b""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Never asked for."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Do nothing."""

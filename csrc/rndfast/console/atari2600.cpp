@@ -32,7 +32,8 @@ std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
 
 Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
                            bool is_literal) const {
-  return {state, board.cartridge, {board.first_line, height_}, board.allows_hmove_blanks, picture, shades, is_literal};
+  return {state,   board.cartridge, {board.first_line, height_}, board.allows_hmove_blanks,
+          picture, shades,          is_literal,                  board.simd_level};
 }
 
 void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {

@@ -11,13 +11,13 @@
 #include <type_traits>
 
 #include "rndfast/common/random.hpp"
+#include "rndfast/common/simd.hpp"
 #include "rndfast/console/cartridge.hpp"
 #include "rndfast/console/machine.hpp"
 #include "rndfast/console/machine_state.hpp"
+#include "rndfast/preprocess/palette.hpp"
 
 namespace rndfast {
-
-enum class TvFormat : std::uint8_t { kNtsc, kPal };
 
 enum class Controller : std::uint8_t { kJoystick, kPaddles };
 
@@ -45,6 +45,7 @@ struct Board {
   std::int32_t height;  // for NTSC; 250 lines are shown for PAL if this is 210
   bool allows_hmove_blanks;
   std::uint8_t power_on_difficulty;  // switches while the television format is detected
+  SimdLevel simd_level = detect_simd_level();
 };
 
 /// Plain data, 160 x 250 x 2 bytes of which are pictures. Functions take the board that it was switched on with, and

@@ -43,6 +43,16 @@ constexpr std::array<DecodeRule, 256> kDecodeRules = {{
 #undef RNDFAST_DECODE
 }};
 
+struct FusedPair {
+  std::uint16_t first, second, both;
+};
+
+constexpr FusedPair kFusedPairs[] = {
+#define RNDFAST_FUSED(first, second) {kHandler_##first, kHandler_##second, kHandler_##first##_##second},
+#include "opcodes_fast.inc"
+#undef RNDFAST_FUSED
+};
+
 enum OpcodeNumber : std::uint8_t { BPL = 0x10, BNE = 0xD0, LDA_abs = 0xAD, LDX_abs = 0xAE, LDY_abs = 0xAC, DEX = 0xCA, DEY = 0x88 };
 
 /// The handler of a branch that is its loop's last instruction, if the loop does nothing but wait.
@@ -67,10 +77,9 @@ constexpr unsigned kLowPageByte = 0xFF;
 
 bool is_same_page(unsigned a, unsigned b) { return ((a ^ b) & ~kLowPageByte) == 0; }
 
-}  // namespace
+using IsDecodable = std::function<bool(unsigned offset, unsigned length)>;
 
-DecodedInstruction decode_instruction(std::span<const std::uint8_t> rom, unsigned offset,
-                                      const std::function<bool(unsigned offset, unsigned length)>& is_decodable) {
+DecodedInstruction decode_single(std::span<const std::uint8_t> rom, unsigned offset, const IsDecodable& is_decodable) {
   const DecodeRule rule = kDecodeRules[rom[offset]];
   if (rule.num_handlers == 0 || !is_decodable(offset, rule.length)) return {kHandler_bus, 0};
   unsigned operand = 0;
@@ -97,6 +106,20 @@ DecodedInstruction decode_instruction(std::span<const std::uint8_t> rom, unsigne
     }
   }
   return {static_cast<std::uint16_t>(handler), static_cast<std::uint16_t>(operand)};
+}
+
+}  // namespace
+
+DecodedInstruction decode_instruction(std::span<const std::uint8_t> rom, unsigned offset,
+                                      const std::function<bool(unsigned offset, unsigned length)>& is_decodable) {
+  DecodedInstruction instruction = decode_single(rom, offset, is_decodable);
+  if (instruction.handler == kHandler_bus) return instruction;
+  const unsigned next = offset + kDecodeRules[rom[offset]].length;
+  const unsigned next_handler = decode_single(rom, next, is_decodable).handler;
+  for (const FusedPair& pair : kFusedPairs) {
+    if (pair.first == instruction.handler && pair.second == next_handler) instruction.handler = pair.both;
+  }
+  return instruction;
 }
 
 namespace {
@@ -277,8 +300,7 @@ void step_on_bus(Machine& machine) {
   };
 
 #define FETCH fetch()
-#define PAGE_PENALTY \
-  if (!is_same_page(base, address)) ++cycle
+#define PAGE_PENALTY (is_same_page(base, address) ? 0 : 1)
 #define BUS_ZERO_PAGE(index) address = (fetch() + (index)) & 0xFF
 #define BUS_ABSOLUTE(index) \
   base = fetch_word();      \
@@ -369,6 +391,11 @@ std::int32_t timer_passes(const Riot& riot, std::int32_t first_read, std::int32_
   return (end - 1 - elapsed) / period + 1;
 }
 
+/// A read from the TIA or the RIOT, after the byte `bus`.
+unsigned read_chip(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus) {
+  return (address & 0x0080) == 0 ? tia::read(machine, address, cycle, bus) : riot::read(machine.state, address, cycle);
+}
+
 }  // namespace
 
 void run_cpu(Machine& machine, std::int32_t max_instructions) {
@@ -406,6 +433,10 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
 #define NEXT(length)      \
   instruction += (length); \
   DISPATCH;
+// between the two instructions of a fused pair
+#define THEN(length)             \
+  instruction += (length);       \
+  if (--left < 0) goto finished;
 #define JUMP(target)                                                              \
   do {                                                                            \
     const unsigned jump_target = (target);                                        \
@@ -432,10 +463,9 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   NEXT(2)
 
 // operands; `goto handler_bus` only before anything has been changed
-#define PAGE_PENALTY \
-  if (!is_same_page(base, address)) ++cycle
+#define PAGE_PENALTY (is_same_page(base, address) ? 0 : 1)
 #define ZERO_PAGE(index) address = (OPERAND + (index)) & 0xFF
-#define ABSOLUTE address = OPERAND
+#define ABSOLUTE base = address = OPERAND
 #define INDEXED(index) \
   base = OPERAND;      \
   address = (base + (index)) & 0xFFFF
@@ -443,7 +473,7 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   {                                                  \
     const unsigned pointer = (OPERAND + x) & 0xFF;   \
     if (pointer < 0x80 || pointer == 0xFF) goto handler_bus; \
-    address = RAM(pointer) | unsigned{RAM(pointer + 1)} << 8; \
+    base = address = RAM(pointer) | unsigned{RAM(pointer + 1)} << 8; \
   }
 #define INDIRECT_Y                                   \
   {                                                  \
@@ -454,17 +484,16 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   }
 #define RAM_ONLY \
   if ((address & 0x1280) != 0x0080) goto handler_bus
-#define READ                                                               \
+#define READ(cycles)                                                       \
   if ((address & 0x1000) != 0) {                                           \
     if (!cartridge.is_plain(address)) goto handler_bus;                    \
     m = rom[Cartridge::offset(state.cartridge, address)];                  \
+    CYCLES(cycles);                                                        \
   } else {                                                                 \
-    RAM_ONLY;                                                              \
-    m = RAM(address);                                                      \
+    CYCLES(cycles);                                                        \
+    m = (address & 0x0280) == 0x0080 ? RAM(address) : read_chip(machine, address, cycle, base >> 8); \
   }
-#define READ_ZERO_PAGE                     \
-  if (address < 0x80) goto handler_bus;    \
-  m = RAM(address)
+#define READ_ZERO_PAGE m = address >= 0x80 ? RAM(address) : tia::read(machine, address, cycle, OPERAND)
 #define TIA_READ(address, bus) m = tia::read(machine, (address), cycle, (bus))
 #define TIA_WRITE(address)                                                                                \
   if (static_cast<int>(m) != state.tia.no_effect[(address)&0x3F] || cycle >= quiet_cycles) {              \
@@ -478,14 +507,16 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   } else {                                                 \
     cycle = (cycle + kCyclesPerLine - 1) / kCyclesPerLine * kCyclesPerLine; \
   }
-#define WRITE_RAM_OR_TIA                     \
-  if ((address & 0x1080) == 0) {             \
+#define NOT_ROM \
+  if ((address & 0x1000) != 0) goto handler_bus
+#define WRITE                                \
+  if ((address & 0x0080) == 0) {             \
     TIA_WRITE(address);                      \
-  } else {                                   \
+  } else if ((address & 0x0200) == 0) {      \
     RAM(address) = BYTE(m);                  \
+  } else {                                   \
+    riot::write(state, address, m, cycle);   \
   }
-#define RAM_OR_TIA_ONLY \
-  if ((address & 0x1280) != 0x0080 && (address & 0x1080) != 0) goto handler_bus
 #define WRITE_ZERO_PAGE            \
   if (address >= 0x80) {           \
     RAM(address) = BYTE(m);        \
@@ -515,18 +546,15 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   sp += 2;                                                                             \
   JUMP(address + 1);                                                                   \
   DISPATCH;
-#define PHA(cycles)                    \
-  if (sp < 0x80) goto handler_bus;     \
-  CYCLES(cycles);                      \
-  RAM(sp) = BYTE(a);                   \
-  sp -= 1;                             \
+#define PUSH(value, cycles) \
+  CYCLES(cycles);           \
+  address = sp;             \
+  m = (value);              \
+  sp = (sp - 1) & 0xFF;     \
+  WRITE_ZERO_PAGE;          \
   NEXT(1)
-#define PHP(cycles)                    \
-  if (sp < 0x80) goto handler_bus;     \
-  CYCLES(cycles);                      \
-  RAM(sp) = BYTE(FLAGS);                  \
-  sp -= 1;                             \
-  NEXT(1)
+#define PHA(cycles) PUSH(a, cycles)
+#define PHP(cycles) PUSH(FLAGS, cycles)
 #define PLA(cycles)                              \
   if (sp < 0x80 || sp > 0xFE) goto handler_bus;  \
   CYCLES(cycles);                                \

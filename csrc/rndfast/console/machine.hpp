@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "rndfast/common/simd.hpp"
 #include "rndfast/console/cartridge.hpp"
 #include "rndfast/console/machine_state.hpp"
 
@@ -23,6 +24,7 @@ struct Machine {
   std::uint8_t* picture;       // (height, 160), or nullptr: only find collisions
   const std::uint8_t* shades;  // (256,) what to store for each colour
   bool is_literal;             // draw at every access, as exactly as the original: for pictures that stay unfinished
+  SimdLevel simd_level;        // how to draw
 };
 
 }  // namespace rndfast

@@ -64,6 +64,7 @@ struct Tia {
   std::uint8_t colu[4];    // COLUP0, COLUP1, COLUPF, COLUBK
   std::uint8_t motion[5];  // high nibbles of HMP0, HMP1, HMM0, HMM1, HMBL
   std::uint8_t position[5];
+  std::uint8_t moving;     // bit per object: `motion` is not 0
 
   // what the registers leave open
   bool pf_is_reflected;             // as in use; follows CTRLPF, at times only at the end of the line
@@ -91,6 +92,7 @@ struct Tia {
   std::int32_t row;          // of the picture
   std::int32_t segment_from;  // the first column that is neither in the picture nor checked for collisions
   bool same_as_above;         // nothing has changed since the row above was drawn
+  bool above_has_blanks;      // columns 0 .. 7 of the row above are black because of an HMOVE
   std::uint8_t enabled;       // bit per object: its registers let it show somewhere
   std::uint8_t stale;         // bit per object: `shape` must be rebuilt from the registers
   std::uint8_t cut;           // bit per object: `shape_from` is not 0

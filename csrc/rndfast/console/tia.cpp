@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace rndfast::tia {
 namespace {
@@ -13,8 +14,7 @@ namespace {
 __extension__ using Uint128 = unsigned __int128;
 
 constexpr std::int32_t kNever = 0x40000000;
-constexpr unsigned kPlayers = 1U << kP0 | 1U << kP1;
-constexpr unsigned kMissiles = 1U << kM0 | 1U << kM1;
+constexpr unsigned kMovable = (1U << kPF) - 1;
 constexpr unsigned kAllObjects = (1U << kNumTiaObjects) - 1;
 
 enum CtrlpfBits : unsigned { kReflect = 1, kScore = 2, kPriority = 4 };
@@ -158,7 +158,7 @@ PixelMask shape_of(const Tia& tia, unsigned object) {
   }
 }
 
-bool is_enabled(const Tia& tia, unsigned object) {
+inline bool is_enabled(const Tia& tia, unsigned object) {
   switch (object) {
     case kP0:
     case kP1:
@@ -197,6 +197,15 @@ constexpr std::array<std::uint16_t, 1U << kNumTiaObjects> kLatchesOf = [] {
   return table;
 }();
 
+/// The latches of all pairs of which an object is one.
+constexpr std::array<std::uint16_t, kNumTiaObjects> kLatchesWith = [] {
+  std::array<std::uint16_t, kNumTiaObjects> table{};
+  for (unsigned object = 0; object < kNumTiaObjects; ++object) {
+    table[object] = static_cast<std::uint16_t>(kLatchesOf[kAllObjects] & ~kLatchesOf[kAllObjects & ~(1U << object)]);
+  }
+  return table;
+}();
+
 unsigned open_latches(const Tia& tia) {
   return kLatchesOf[tia.enabled | tia.was_drawn] & ~unsigned{tia.collisions};
 }
@@ -215,11 +224,11 @@ void rebuild(Tia& tia, unsigned object) {
 }
 
 /// The columns that `object` covers in the present line, as far as they have not been drawn.
-const PixelMask& columns_of(Tia& tia, unsigned object, PixelMask& scratch) {
+PixelMask columns_of(Tia& tia, unsigned object) {
   if ((tia.stale >> object & 1) != 0) rebuild(tia, object);
   if ((tia.cut >> object & 1) == 0) return tia.shape[object];
-  scratch = tia.drawn[object] | (tia.shape[object] & kFrom[static_cast<unsigned>(tia.shape_from[object])]);
-  return scratch;
+  const PixelMask rest = tia.shape[object] & kFrom[static_cast<unsigned>(tia.shape_from[object])];
+  return (tia.was_drawn >> object & 1) != 0 ? tia.drawn[object] | rest : rest;
 }
 
 /// Three disjoint sets of columns, with the colour of each; the background fills the rest.
@@ -230,7 +239,7 @@ struct Layers {
 };
 
 /// Writes columns [from, to) of a row.
-void paint(const Layers& layers, std::uint8_t* row, unsigned from, unsigned to) {
+void paint_by_table(const Layers& layers, std::uint8_t* row, unsigned from, unsigned to) {
   constexpr std::uint64_t kEveryByte = 0x0101010101010101;
   const auto& bytes = kStretched<std::uint64_t, 8>;
   const std::uint64_t background = layers.background * kEveryByte;
@@ -254,6 +263,60 @@ void paint(const Layers& layers, std::uint8_t* row, unsigned from, unsigned to) 
   } else {
     std::memcpy(row + from, reinterpret_cast<const std::uint8_t*>(pixels) + from, to - from);
   }
+}
+
+#ifdef RNDFAST_X86_LEVELS
+
+using Bytes32 = std::uint8_t __attribute__((vector_size(32)));
+using Words8 = std::uint32_t __attribute__((vector_size(32)));
+
+/// The same for 32 columns at a time, without tables.
+RNDFAST_TARGET_AVX2 void paint_by_vector(const Layers& layers, std::uint8_t* row, unsigned from, unsigned to) {
+  constexpr Bytes32 kBitOfColumn = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128,
+                                    1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  constexpr Bytes32 kColumn = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                               16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+  const Bytes32 background = layers.background - Bytes32{};
+  const Bytes32 change[3] = {(layers.shades[0] - Bytes32{}) ^ background, (layers.shades[1] - Bytes32{}) ^ background,
+                             (layers.shades[2] - Bytes32{}) ^ background};
+  const bool is_whole = from == 0 && to == kScreenWidth;
+  const Bytes32 first = static_cast<std::uint8_t>(from) - Bytes32{};
+  const Bytes32 end = static_cast<std::uint8_t>(to) - Bytes32{};
+  for (unsigned begin = from & ~31U; begin < to; begin += 32) {
+    Bytes32 pixels = background;
+#pragma GCC unroll 3
+    for (unsigned layer = 0; layer < 3; ++layer) {
+      const auto bits = static_cast<std::uint32_t>(layers.columns[layer].words[begin / 64] >> (begin % 64));
+      const auto copies = reinterpret_cast<Bytes32>(bits - Words8{});
+      // to each column its byte of the 32 bits, from the same half of the vector
+      const Bytes32 spread =
+          __builtin_shufflevector(copies, copies, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
+                                  18, 18, 18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
+      pixels ^= reinterpret_cast<Bytes32>((spread & kBitOfColumn) == kBitOfColumn) & change[layer];
+    }
+    if (!is_whole) {
+      Bytes32 present;
+      std::memcpy(&present, row + begin, sizeof(present));
+      const Bytes32 column = kColumn + static_cast<std::uint8_t>(begin);
+      const auto is_within = reinterpret_cast<Bytes32>((column >= first) & (column < end));
+      pixels = (pixels & is_within) | (present & ~is_within);
+    }
+    std::memcpy(row + begin, &pixels, sizeof(pixels));
+  }
+}
+
+#endif
+
+/// Writes columns [from, to) of a row.
+void paint(const Machine& machine, const Layers& layers, std::uint8_t* row, std::int32_t from, std::int32_t to) {
+  const auto first = static_cast<unsigned>(from);
+  const auto end = static_cast<unsigned>(to);
+#ifdef RNDFAST_X86_LEVELS
+  if (machine.simd_level != SimdLevel::kBaseline) return paint_by_vector(layers, row, first, end);
+#else
+  static_cast<void>(machine);
+#endif
+  paint_by_table(layers, row, first, end);
 }
 
 Layers arrange(const Machine& machine, const PixelMask (&objects)[kNumTiaObjects]) {
@@ -292,11 +355,10 @@ void draw_segment(Machine& machine, std::int32_t to) {
   if (!is_blanked(tia)) {
     unsigned latches = open_latches(tia);
     if (latches != 0 || machine.picture != nullptr) {
-      PixelMask objects[kNumTiaObjects];
-      const unsigned present = tia.enabled | tia.was_drawn;
-      for (unsigned object = 0; object < kNumTiaObjects; ++object) {
-        PixelMask scratch;
-        objects[object] = (present >> object & 1) != 0 ? columns_of(tia, object, scratch) : PixelMask{};
+      PixelMask objects[kNumTiaObjects] = {};
+      for (unsigned rest = tia.enabled | tia.was_drawn; rest != 0; rest &= rest - 1) {
+        const auto object = static_cast<unsigned>(std::countr_zero(rest));
+        objects[object] = columns_of(tia, object);
       }
       if (latches != 0) {
         const bool is_whole = from == 0 && to == kScreenWidth;
@@ -310,7 +372,7 @@ void draw_segment(Machine& machine, std::int32_t to) {
         }
       }
       if (machine.picture != nullptr) {
-        paint(arrange(machine, objects), row_of(machine), static_cast<unsigned>(from), static_cast<unsigned>(to));
+        paint(machine, arrange(machine, objects), row_of(machine), from, to);
       }
     }
   } else if (machine.picture != nullptr) {
@@ -318,9 +380,10 @@ void draw_segment(Machine& machine, std::int32_t to) {
   }
 
   if (tia.hmove_blanks_next_pixels && from < 8) {
-    if (machine.picture != nullptr) std::memset(row_of(machine) + from, machine.shades[0], static_cast<std::size_t>(8 - from));
+    if (machine.picture != nullptr) {
+      std::memset(row_of(machine) + from, machine.shades[0], static_cast<std::size_t>(8 - from));
+    }
     if (to >= 8) tia.hmove_blanks_next_pixels = false;
-    tia.same_as_above = false;
   }
 }
 
@@ -358,8 +421,10 @@ void set_line_end(Tia& tia, const Window& window) {
 
 void finish_line(Machine& machine) {
   Tia& tia = machine.state.tia;
-  const bool was_whole = tia.cut == 0 && tia.segment_from == 0 && !tia.hmove_blanks_next_pixels;
-  if (tia.same_as_above && was_whole) {
+  const bool was_whole = tia.cut == 0 && tia.segment_from == 0;
+  const bool has_blanks = tia.hmove_blanks_next_pixels;
+  if (tia.same_as_above && was_whole && has_blanks == tia.above_has_blanks) {
+    tia.hmove_blanks_next_pixels = false;
     if (machine.picture != nullptr) {
       std::uint8_t* row = row_of(machine);
       std::memcpy(row, row - kScreenWidth, kScreenWidth);
@@ -379,6 +444,7 @@ void finish_line(Machine& machine) {
   }
   const bool has_changed = end_line(tia);
   tia.same_as_above = was_whole && !has_changed;
+  tia.above_has_blanks = has_blanks;
   tia.line_clock += kClocksPerLine;
   set_line_end(tia, machine.window);
 }
@@ -410,7 +476,7 @@ void overrun_segment(Machine& machine, std::int32_t from, std::int32_t to) {
   }
   PixelMask objects[kNumTiaObjects] = {};
   if ((enabled & playfield) != 0) objects[kPF] = playfield_shape(tia);
-  paint(arrange(machine, objects), row_of(machine), static_cast<unsigned>(to), static_cast<unsigned>(group) + 4);
+  paint(machine, arrange(machine, objects), row_of(machine), to, group + 4);
 }
 
 void advance(Machine& machine, std::int32_t clock) {
@@ -440,52 +506,61 @@ void draw_literally(Machine& machine, std::int32_t clock) {
 }
 
 // --- registers ---
+// What is always inlined here gets a constant register's objects, and shrinks accordingly.
 
 /// Brings the line up to `clock`, at which something is about to change; returns the column.
-std::int32_t arrive(Machine& machine, std::int32_t clock) {
+inline std::int32_t arrive(Machine& machine, std::int32_t clock) {
   Tia& tia = machine.state.tia;
   clock = std::max(clock, tia.drawn_clock);
-  advance(machine, clock);
+  if (clock > tia.line_end) advance(machine, clock);
   return column_at(tia, clock);
 }
 
+/// Of what `objects` cover as they are now, keeps the part to the left of `column` > 0.
+void keep_passed(Machine& machine, unsigned objects, std::int32_t column) {
+  Tia& tia = machine.state.tia;
+  // with score and priority set, colours depend on which objects are enabled
+  if ((tia.ctrlpf & (kScore | kPriority)) == (kScore | kPriority) && machine.picture != nullptr) {
+    draw_segment(machine, column);
+  }
+  for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
+    const auto object = static_cast<unsigned>(std::countr_zero(rest));
+    const std::int32_t from = tia.shape_from[object];
+    if (column <= from) continue;
+    const auto bit = static_cast<std::uint8_t>(1U << object);
+    tia.shape_from[object] = column;
+    tia.cut |= bit;
+    if ((tia.enabled & bit) == 0) continue;
+    // without a picture, only collisions that are not known yet matter
+    if (machine.picture == nullptr && (open_latches(tia) & kLatchesWith[object]) == 0) continue;
+    if ((tia.stale & bit) != 0) rebuild(tia, object);
+    const PixelMask passed = without(kFrom[static_cast<unsigned>(from)], kFrom[static_cast<unsigned>(column)]);
+    const PixelMask columns = tia.shape[object] & passed;
+    tia.drawn[object] = (tia.was_drawn & bit) != 0 ? tia.drawn[object] | columns : columns;
+    tia.was_drawn |= bit;
+  }
+}
+
 /// `objects` are about to change at `column`: what they cover to its left is settled.
-void settle(Machine& machine, unsigned objects, std::int32_t column) {
+inline void settle(Machine& machine, unsigned objects, std::int32_t column) {
   Tia& tia = machine.state.tia;
   tia.same_as_above = false;
-  if (column > 0) {
-    // with score and priority set, colours depend on which objects are enabled
-    if ((tia.ctrlpf & (kScore | kPriority)) == (kScore | kPriority) && machine.picture != nullptr) {
-      draw_segment(machine, column);
-    }
-    for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
-      const auto object = static_cast<unsigned>(std::countr_zero(rest));
-      const std::int32_t from = tia.shape_from[object];
-      if (column <= from) continue;
-      const auto bit = static_cast<std::uint8_t>(1U << object);
-      tia.shape_from[object] = column;
-      tia.cut |= bit;
-      if ((tia.was_drawn & bit) == 0) tia.drawn[object] = {};
-      if ((tia.enabled & bit) == 0) continue;
-      if ((tia.stale & bit) != 0) rebuild(tia, object);
-      const PixelMask passed = without(kFrom[static_cast<unsigned>(from)], kFrom[static_cast<unsigned>(column)]);
-      tia.drawn[object] = tia.drawn[object] | (tia.shape[object] & passed);
-      tia.was_drawn |= bit;
-    }
-  }
+  if (column > 0) keep_passed(machine, objects, column);
   mark_stale(tia, objects);
 }
 
-void update_enabled(Tia& tia, unsigned objects) {
-  for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
-    const auto object = static_cast<unsigned>(std::countr_zero(rest));
-    const auto bit = static_cast<std::uint8_t>(1U << object);
-    tia.enabled = static_cast<std::uint8_t>(is_enabled(tia, object) ? tia.enabled | bit : tia.enabled & ~bit);
+[[gnu::always_inline]] inline void update_enabled(Tia& tia, unsigned objects) {
+  unsigned enabled = tia.enabled & ~objects;
+#pragma GCC unroll 6
+  for (unsigned object = 0; object < kNumTiaObjects; ++object) {
+    if ((objects >> object & 1) != 0) enabled |= (is_enabled(tia, object) ? 1U : 0U) << object;
   }
+  tia.enabled = static_cast<std::uint8_t>(enabled);
 }
 
 /// Sets a register that shapes `objects`, from `clock` on.
-void set_register(Machine& machine, std::uint8_t& target, unsigned value, unsigned objects, std::int32_t clock) {
+[[gnu::always_inline]] inline void set_register(Machine& machine, std::uint8_t& target, unsigned value,
+                                                unsigned objects, std::int32_t clock) {
   if (target == value) return;
   settle(machine, objects, arrive(machine, clock));
   target = static_cast<std::uint8_t>(value);
@@ -529,7 +604,7 @@ void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t
   if (player == 0) tia.m0_variant = kM0Normal;
 }
 
-void write_grp(Machine& machine, unsigned player, unsigned value, std::int32_t clock) {
+[[gnu::always_inline]] inline void write_grp(Machine& machine, unsigned player, unsigned value, std::int32_t clock) {
   Tia& tia = machine.state.tia;
   const unsigned other = 1 - player;
   const bool moves_ball = player == 1 && tia.delayed_enabl != tia.enabl;
@@ -642,13 +717,20 @@ int motion(unsigned cycle, unsigned nibble) {
   return std::min(0, regular - kLateness[cycle - 55]);
 }
 
-void write_hmove(Machine& machine, std::int32_t clock) {
+void set_motion(Tia& tia, unsigned object, unsigned nibble) {
+  const unsigned bit = 1U << object;
+  tia.motion[object] = static_cast<std::uint8_t>(nibble);
+  tia.moving = static_cast<std::uint8_t>(nibble != 0 ? tia.moving | bit : tia.moving & ~bit);
+}
+
+/// HMOVE at cycle `cycle` of a line, for objects that it may move.
+void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
   Tia& tia = machine.state.tia;
-  const std::int32_t column = arrive(machine, clock);
-  const auto cycle = static_cast<unsigned>(clock % kClocksPerLine / 3);
   unsigned changed = 0;
   std::uint8_t positions[5];
-  for (unsigned object = 0; object < 5; ++object) {
+  std::copy(std::begin(tia.position), std::end(tia.position), positions);
+  for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
+    const auto object = static_cast<unsigned>(std::countr_zero(rest));
     positions[object] = wrapped(tia.position[object] + motion(cycle, tia.motion[object]));
     if (positions[object] != tia.position[object]) changed |= 1U << object;
   }
@@ -660,10 +742,22 @@ void write_hmove(Machine& machine, std::int32_t clock) {
   std::copy(std::begin(positions), std::end(positions), tia.position);
   tia.first_copy_is_hidden[0] = tia.first_copy_is_hidden[1] = false;
   tia.m0_variant = kM0Normal;
+}
+
+void write_hmove(Machine& machine, std::int32_t clock) {
+  Tia& tia = machine.state.tia;
+  const std::int32_t column = arrive(machine, clock);
+  const auto cycle = static_cast<unsigned>(clock % kClocksPerLine / 3);
+  const bool is_regular = cycle <= 3 || cycle == 75;
+  const unsigned objects = is_regular ? tia.moving : kMovable;
+  if (objects != 0 || tia.first_copy_is_hidden[0] || tia.first_copy_is_hidden[1] || tia.m0_variant != kM0Normal) {
+    move(machine, objects, cycle, column);
+  }
   tia.hmove_clock = clock;
   tia.star_motion = false;
   if (machine.allows_hmove_blanks && (cycle <= 20 || cycle == 75)) {
-    draw_segment(machine, column);  // the blank is for the next columns 0 .. 7, not for those passed
+    // the blank is for the next columns 0 .. 7, not for those passed
+    if (column > tia.segment_from) draw_segment(machine, column);
     tia.hmove_blanks_next_pixels = true;
   }
 }
@@ -704,7 +798,7 @@ void clear_collisions(Machine& machine, std::int32_t clock) {
 }
 
 /// After a write, says which values may be written next without an effect.
-void note_no_effect(Tia& tia, unsigned address, unsigned value) {
+inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
   const auto byte = static_cast<std::int16_t>(value);
   switch (address) {
     case CTRLPF:
@@ -739,10 +833,9 @@ void note_no_effect(Tia& tia, unsigned address, unsigned value) {
   }
 }
 
-}  // namespace
-
-std::int32_t write_delay(unsigned address, std::int32_t cycle) {
-  switch (address & 0x3F) {
+/// Clocks from a write to its effect.
+inline std::int32_t delay_of(unsigned address, std::int32_t cycle) {
+  switch (address) {
     case VBLANK:
     case REFP0:
     case REFP1:
@@ -765,11 +858,11 @@ std::int32_t write_delay(unsigned address, std::int32_t cycle) {
   }
 }
 
-std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int32_t cycle) {
+[[gnu::always_inline]] inline std::int32_t write_at(Machine& machine, unsigned address, unsigned value,
+                                                    std::int32_t cycle) {
   Tia& tia = machine.state.tia;
-  address &= 0x3F;
   const std::int32_t clock = 3 * cycle;
-  if (machine.is_literal) draw_literally(machine, clock + write_delay(address, cycle));
+  if (machine.is_literal) draw_literally(machine, clock + delay_of(address, cycle));
   if (cycle >= tia.last_line_cycle) {
     advance(machine, clock);
     tia.frame_has_ended = true;
@@ -806,7 +899,7 @@ std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int3
     case PF0:
     case PF1:
     case PF2:
-      set_register(machine, tia.pf[address - PF0], value, 1U << kPF, clock + write_delay(address, cycle));
+      set_register(machine, tia.pf[address - PF0], value, 1U << kPF, clock + delay_of(address, cycle));
       break;
     case RESP0:
     case RESP1:
@@ -840,7 +933,7 @@ std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int3
     case HMP1:
     case HMM1:
     case HMBL:
-      tia.motion[address - HMP0] = static_cast<std::uint8_t>(value >> 4);
+      set_motion(tia, address - HMP0, value >> 4);
       break;
     case VDELP0:
     case VDELP1:
@@ -858,6 +951,7 @@ std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int3
       break;
     case HMCLR:
       std::fill(std::begin(tia.motion), std::end(tia.motion), std::uint8_t{0});
+      tia.moving = 0;
       break;
     case CXCLR:
       clear_collisions(machine, clock);
@@ -868,6 +962,21 @@ std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int3
   note_no_effect(tia, address, value);
   return cycle;
 }
+
+/// One function per register: each has little to do.
+template <unsigned kAddress>
+std::int32_t write_register(Machine& machine, unsigned value, std::int32_t cycle) {
+  return write_at(machine, kAddress, value, cycle);
+}
+
+}  // namespace
+
+const std::array<WriteFunction, kNumWriteAddresses> kWriteFunctions =
+    []<unsigned... kAddresses>(std::integer_sequence<unsigned, kAddresses...>) {
+      return std::array<WriteFunction, kNumWriteAddresses>{&write_register<kAddresses>...};
+    }(std::make_integer_sequence<unsigned, kNumWriteAddresses>());
+
+std::int32_t write_delay(unsigned address, std::int32_t cycle) { return delay_of(address & 0x3F, cycle); }
 
 unsigned read(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus) {
   Tia& tia = machine.state.tia;

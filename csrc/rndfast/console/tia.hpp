@@ -12,6 +12,8 @@
 // over. Nothing is drawn outside the window of visible lines, and lines end there only within it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "rndfast/console/machine.hpp"
@@ -46,9 +48,15 @@ bool is_picture_finished(const Tia& tia, const Window& window);
 /// Clocks from a write to its effect.
 std::int32_t write_delay(unsigned address, std::int32_t cycle);
 
+inline constexpr std::size_t kNumWriteAddresses = 64;
+using WriteFunction = std::int32_t (*)(Machine& machine, unsigned value, std::int32_t cycle);
+extern const std::array<WriteFunction, kNumWriteAddresses> kWriteFunctions;  // by address
+
 /// Writes a register at `cycle`, the end of the writing instruction; returns the cycle at which the processor goes on
 /// (WSYNC stops it). Sets Tia::frame_has_ended if this ends the frame.
-std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int32_t cycle);
+inline std::int32_t write(Machine& machine, unsigned address, unsigned value, std::int32_t cycle) {
+  return kWriteFunctions[address % kNumWriteAddresses](machine, value, cycle);
+}
 
 /// Reads a register at `cycle`. Bits that the chip does not drive are those of `bus`, the last byte on the data bus.
 unsigned read(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus);

@@ -46,6 +46,10 @@ inline constexpr std::array kAllActions = {
     Action::kUpFire,     Action::kRightFire,     Action::kLeftFire,    Action::kDownFire,  Action::kUpRightFire,
     Action::kUpLeftFire, Action::kDownRightFire, Action::kDownLeftFire};
 
+inline constexpr std::array kActionsWithoutFire = {
+    Action::kNoop,    Action::kUp,     Action::kRight,     Action::kLeft,    Action::kDown,
+    Action::kUpRight, Action::kUpLeft, Action::kDownRight, Action::kDownLeft};
+
 inline constexpr int kNumActions = kAllActions.size();
 
 /// A game's memory as its decoder reads it: addresses as the game's program uses them, 0x80 .. 0xFF.
@@ -148,6 +152,12 @@ struct Game {
   /// Sets a mode, also the default one, after the decoder's reset; nullptr if there is nothing to do. Throws
   /// std::runtime_error if the mode is never reached.
   void (*set_mode)(const ModeRequest& request) = nullptr;
+
+  /// All actions that are not ignored, for players who want more than `minimal_actions`.
+  std::span<const Action> legal_actions() const {
+    if (has_fire) return kAllActions;
+    return kActionsWithoutFire;
+  }
 };
 
 /// All games, in the order of their names.

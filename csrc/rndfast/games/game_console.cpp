@@ -77,17 +77,9 @@ void GameConsole::switch_on(const GameBoard& board) {
   atari_.power_on(board.board(), board.shades(), system_random_);
 }
 
-void GameConsole::load_from(const GameConsole& switched_on, const GameBoard& board, const GameSettings& settings,
-                            std::uint32_t random_seed) {
-  *this = switched_on;
-  settings_ = settings;
-  environment_random_.seed(random_seed);
-  reset(board);
-}
-
 void GameConsole::load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed) {
-  switch_on(board);
   settings_ = settings;
+  mode_ = board.game().modes.front();
   environment_random_.seed(random_seed);
   reset(board);
 }
@@ -105,7 +97,7 @@ void GameConsole::reset(const GameBoard& board) {
   decoder_ = game.initial;
   if (game.set_mode != nullptr) {
     ModeSetter setter(*this, board);
-    game.set_mode({game, settings_.mode, decoder_, setter});
+    game.set_mode({game, mode_, decoder_, setter});
   }
   press_reset(board);
   for (const Action action : game.start_actions) {
@@ -144,7 +136,7 @@ void GameConsole::run_frame(const GameBoard& board, const Keys& keys, bool wants
                                       .fire = buttons.fire,
                                       .select = keys.select,
                                       .reset = keys.action == Action::kReset,
-                                      .difficulty = settings_.difficulty,
+                                      .difficulty = difficulty_,
                                       .resistance = {paddle_resistance_, (kPaddleMin + board.game().paddle_max) / 2}});
   atari_.run_frame(board.board(), board.shades(), wants_picture);
 }

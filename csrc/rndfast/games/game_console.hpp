@@ -34,22 +34,17 @@ class GameBoard {
 struct GameSettings {
   float repeat_action_probability = 0.25F;
   std::int32_t max_num_frames_per_episode = 0;  // 0: no limit
-  std::int32_t mode = 0;                        // takes effect at the next reset
-  std::uint8_t difficulty = 0;                  // bit 0: left switch at A, bit 1: right switch at A
 };
 
-/// Plain data. Functions take the same `board` as load().
+/// Plain data. Functions take the same `board` as switch_on(), or one that differs in its shades.
 class GameConsole {
  public:
-  /// Switches the console on with new random streams, and resets it.
-  void load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed);
-
-  /// As load(), starting from a console that switch_on() switched on, which saves the time of doing so.
-  void load_from(const GameConsole& switched_on, const GameBoard& board, const GameSettings& settings,
-                 std::uint32_t random_seed);
-
-  /// What load() does before the reset; depends on the board alone.
+  /// Switches the console on. What it is then depends on the board alone, so that copies of it serve as well.
   void switch_on(const GameBoard& board);
+
+  /// Gives a console that has just been switched on its random stream, and resets it, in its default mode and with
+  /// both difficulty switches at B.
+  void load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed);
 
   /// Starts an episode. Throws std::runtime_error if the game does not enter its mode.
   void reset(const GameBoard& board);
@@ -67,9 +62,10 @@ class GameConsole {
   std::int32_t frame_number() const { return frame_number_; }
   std::int32_t episode_frame_number() const { return episode_frame_number_; }
   std::int32_t room(const GameBoard& board) const;  // -1 where unknown
-  const GameSettings& settings() const { return settings_; }
-  void set_difficulty(std::uint8_t difficulty) { settings_.difficulty = difficulty; }
-  void set_mode(std::int32_t mode) { settings_.mode = mode; }
+  /// One of the game's modes, from the next reset on.
+  void set_mode(std::int32_t mode) { mode_ = mode; }
+  /// One of the game's difficulties, from the next frame on. Bit 0: left switch at A, bit 1: right switch at A.
+  void set_difficulty(std::uint8_t difficulty) { difficulty_ = difficulty; }
 
   Atari2600& atari() { return atari_; }
   const Atari2600& atari() const { return atari_; }
@@ -92,6 +88,8 @@ class GameConsole {
   void press_reset(const GameBoard& board);
 
   GameSettings settings_;
+  std::int32_t mode_;
+  std::uint8_t difficulty_;
   Decoder decoder_;
   Action held_action_;
   float held_strength_;

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "array.hpp"
+#include "bindings.hpp"
+#include "rndfast/env/atari_batch.hpp"
+
+namespace rndfast::bindings {
+using namespace py::literals;
+
+namespace {
+
+constexpr const char* kAtariBatchDoc = R"(The engine of :class:`rndfast.AtariVectorEnv`, which documents the settings.
+
+Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
+Every call names its environments, and only one call at a time may be under way for each.
+)";
+
+/// One environment's row of results, in arrays that a call fills and the caller receives.
+struct Results {
+  py::array_t<std::int64_t> env_ids;
+  py::array observations;
+  py::array_t<StepRecord> records;
+  py::array_t<StepRecord> final_records;
+  py::array_t<std::uint8_t> final_observations;
+};
+
+class Batch {
+ public:
+  Batch(const std::string& game, const std::string& rom, std::size_t num_envs, const EnvSettings& settings,
+        std::size_t num_threads, int first_cpu, const std::string& simd)
+      : is_under_way_(num_envs),
+        batch_(std::make_unique<AtariBatch>(
+            require_game(game), std::span(reinterpret_cast<const std::uint8_t*>(rom.data()), rom.size()), settings,
+            num_envs, num_threads, first_cpu, simd == "auto" ? detect_simd_level() : parse_simd_level(simd))) {}
+
+  void reset(const ArrayArg<std::int64_t>& env_ids, const ArrayArg<std::int64_t>& seeds) {
+    finish_all();
+    std::vector<std::int64_t> ids = require_env_ids(env_ids);
+    std::vector<std::int64_t> seed_values = vector_of("seeds", seeds, ids.size());
+    Results results = new_results(ids, py::none());
+    auto call = batch_->start_reset(std::move(ids), std::move(seed_values), outputs_of(results));
+    start(std::move(call), std::move(results));
+    finish_all();
+  }
+
+  void send(const ArrayArg<std::int64_t>& env_ids, const ArrayArg<std::int64_t>& actions, const py::object& out) {
+    std::vector<std::int64_t> ids = require_env_ids(env_ids);
+    for (const std::int64_t id : ids) {
+      if (is_under_way_[static_cast<std::size_t>(id)]) {
+        throw std::runtime_error("env " + std::to_string(id) +
+                                 " is still under way: call recv() before stepping it again");
+      }
+    }
+    std::vector<std::int64_t> action_values = vector_of("actions", actions, ids.size());
+    Results results = new_results(ids, out);
+    auto call = batch_->start_step(std::move(ids), std::move(action_values), outputs_of(results));
+    start(std::move(call), std::move(results));
+  }
+
+  py::tuple receive() {
+    if (calls_.empty()) throw std::runtime_error("nothing is under way: call send() before recv()");
+    finish_first();
+    Results results = std::move(calls_.front().results);
+    calls_.pop_front();
+    return py::make_tuple(results.env_ids, results.observations, results.records, results.final_records,
+                          results.final_observations);
+  }
+
+  bool is_idle() const { return calls_.empty(); }
+
+  py::array_t<bool> has_ended() const {
+    py::array_t<bool> out(static_cast<py::ssize_t>(batch_->num_envs()));
+    for (std::size_t env = 0; env < batch_->num_envs(); ++env) out.mutable_data()[env] = batch_->has_ended(env);
+    return out;
+  }
+
+  py::tuple observe() {
+    finish_all();
+    const auto num_envs = static_cast<py::ssize_t>(batch_->num_envs());
+    py::array_t<std::uint8_t> observations(observations_shape(num_envs));
+    py::array_t<StepRecord> records(num_envs);
+    const std::size_t size = batch_->plan().observation_size();
+    for (std::size_t env = 0; env < batch_->num_envs(); ++env) {
+      batch_->observe(env, observations.mutable_data() + env * size, records.mutable_data()[env]);
+    }
+    return py::make_tuple(observations, records);
+  }
+
+  py::array_t<std::uint8_t> render(std::size_t env) {
+    finish_all();
+    py::array_t<std::uint8_t> out({static_cast<py::ssize_t>(batch_->plan().picture_height()),
+                                   static_cast<py::ssize_t>(kScreenWidth), py::ssize_t{3}});
+    batch_->render(env, out.mutable_data());
+    return out;
+  }
+
+  py::bytes snapshot() {
+    finish_all();
+    const std::vector<std::uint8_t> bytes = batch_->snapshot();
+    return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+
+  void restore(const py::bytes& snapshot) {
+    finish_all();
+    const std::string_view view = snapshot;
+    batch_->restore({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()});
+  }
+
+  void require_owner() const { batch_->require_owner(); }
+  std::size_t num_threads() const { return batch_->num_threads(); }
+  std::vector<int> action_set() const {
+    std::vector<int> actions;
+    for (const Action action : batch_->plan().actions()) actions.push_back(static_cast<int>(action));
+    return actions;
+  }
+
+ private:
+  struct PendingCall {
+    AtariBatch::Call call;
+    Results results;
+  };
+
+  std::vector<std::int64_t> require_env_ids(const ArrayArg<std::int64_t>& env_ids) const {
+    const py::array array = require_array("env_ids", env_ids);
+    require_shape("env_ids", array, {kAny}, "(n,)");
+    const auto ids = view_flat<std::int64_t>(array);
+    std::vector<bool> is_named(batch_->num_envs());
+    for (const std::int64_t id : ids) {
+      require_int("env_ids", id, 0, static_cast<std::int64_t>(batch_->num_envs()) - 1);
+      if (is_named[static_cast<std::size_t>(id)]) {
+        throw py::value_error("env_ids must name each environment once, got " + std::to_string(id) + " twice");
+      }
+      is_named[static_cast<std::size_t>(id)] = true;
+    }
+    return {ids.begin(), ids.end()};
+  }
+
+  static std::vector<std::int64_t> vector_of(const char* name, const ArrayArg<std::int64_t>& argument,
+                                             std::size_t size) {
+    const py::array array = require_array(name, argument);
+    require_shape(name, array, {static_cast<py::ssize_t>(size)}, "(n,)");
+    const auto values = view_flat<std::int64_t>(array);
+    return {values.begin(), values.end()};
+  }
+
+  Shape observations_shape(py::ssize_t num_rows) const {
+    const EnvSettings& settings = batch_->plan().settings();
+    Shape shape = {num_rows, settings.stack_num, settings.img_height, settings.img_width};
+    if (!settings.grayscale) shape.push_back(3);
+    return shape;
+  }
+
+  Results new_results(const std::vector<std::int64_t>& ids, const py::object& out) const {
+    const auto num_rows = static_cast<py::ssize_t>(ids.size());
+    const Shape shape = observations_shape(num_rows);
+    Results results;
+    results.env_ids = py::array_t<std::int64_t>(num_rows, ids.data());
+    if (out.is_none()) {
+      results.observations = py::array_t<std::uint8_t>(shape);
+    } else {
+      results.observations = require_array("out", out, py::dtype::of<std::uint8_t>());
+      require_shape("out", results.observations, shape, "(n, stack_num, H, W[, 3])");
+      require_writable("out", results.observations);
+    }
+    results.records = py::array_t<StepRecord>(num_rows);
+    const bool has_final = batch_->plan().settings().autoreset == Autoreset::kSameStep;
+    results.final_records = py::array_t<StepRecord>(num_rows);
+    results.final_observations = py::array_t<std::uint8_t>(has_final ? shape : Shape{0});
+    return results;
+  }
+
+  static AtariBatch::Outputs outputs_of(Results& results) {
+    return {static_cast<std::uint8_t*>(results.observations.mutable_data()), results.records.mutable_data(),
+            results.final_records.mutable_data(), results.final_observations.mutable_data()};
+  }
+
+  void start(AtariBatch::Call call, Results results) {
+    for (py::ssize_t i = 0; i < results.env_ids.size(); ++i) {
+      is_under_way_[static_cast<std::size_t>(results.env_ids.at(i))] = true;
+    }
+    calls_.push_back({std::move(call), std::move(results)});
+  }
+
+  /// Waits for the oldest call. If Ctrl-C interrupts it, the call is still the oldest one.
+  void finish_first() {
+    PendingCall& first = calls_.front();
+    const auto release = [&] {
+      for (py::ssize_t i = 0; i < first.results.env_ids.size(); ++i) {
+        is_under_way_[static_cast<std::size_t>(first.results.env_ids.at(i))] = false;
+      }
+    };
+    try {
+      const py::gil_scoped_release no_gil;  // only the core's memory and the results are touched
+      batch_->finish(first.call, check_signals);
+    } catch (const py::error_already_set&) {
+      throw;
+    } catch (...) {
+      release();
+      calls_.pop_front();
+      throw;
+    }
+    release();
+  }
+
+  /// Waits for all calls and forgets their results.
+  void finish_all() {
+    while (!calls_.empty()) {
+      finish_first();
+      calls_.pop_front();
+    }
+  }
+
+  std::vector<bool> is_under_way_;
+  std::deque<PendingCall> calls_;
+  std::unique_ptr<AtariBatch> batch_;  // last: its threads write to the results of calls_ until they end
+};
+
+Autoreset parse_autoreset(const std::string& name) {
+  if (name == "NextStep") return Autoreset::kNextStep;
+  if (name == "SameStep") return Autoreset::kSameStep;
+  if (name == "Disabled") return Autoreset::kDisabled;
+  throw py::value_error("autoreset_mode must be 'NextStep', 'SameStep' or 'Disabled', got '" + name + "'");
+}
+
+}  // namespace
+
+void bind_atari_batch(py::module_& m) {
+  PYBIND11_NUMPY_DTYPE(StepRecord, reward, reward_raw, episode_return, episode_length, lives, frame_number,
+                       episode_frame_number, room, terminated, truncated, ram);
+  py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
+      .def(py::init([](const std::string& game, const py::bytes& rom, std::int64_t num_envs, std::int64_t num_threads,
+                       std::int64_t first_cpu, const std::string& simd, const std::string& autoreset_mode,
+                       std::optional<std::int64_t> mode, std::optional<std::int64_t> difficulty,
+                       std::int64_t max_num_frames_per_episode, double repeat_action_probability,
+                       std::int64_t frameskip, bool maxpool, bool grayscale, bool keeps_colors, std::int64_t img_height,
+                       std::int64_t img_width, std::int64_t stack_num, std::int64_t noop_max, bool use_fire_reset,
+                       bool episodic_life, bool life_loss_info, bool reward_clipping, bool full_action_space,
+                       bool ale_compatible) {
+             const auto int32 = [](const char* name, std::int64_t value, std::int64_t low,
+                                   std::int64_t high = kMaxInt32) {
+               return static_cast<std::int32_t>(require_int(name, value, low, high));
+             };
+             EnvSettings settings;
+             settings.game.repeat_action_probability = require_probability(repeat_action_probability);
+             settings.mode = require_mode(require_game(game), mode);
+             settings.difficulty = require_difficulty(require_game(game), difficulty);
+             settings.max_num_frames_per_episode = int32("max_num_frames_per_episode", max_num_frames_per_episode, 1);
+             settings.frameskip = int32("frameskip", frameskip, 1);
+             settings.maxpool = maxpool;
+             settings.grayscale = grayscale;
+             settings.keeps_colors = keeps_colors;
+             settings.img_height = int32("img_height", img_height, 1, 4096);
+             settings.img_width = int32("img_width", img_width, 1, 4096);
+             settings.stack_num = int32("stack_num", stack_num, 1, 1024);
+             settings.noop_max = int32("noop_max", noop_max, 0);
+             settings.use_fire_reset = use_fire_reset;
+             settings.episodic_life = episodic_life;
+             settings.life_loss_info = life_loss_info;
+             settings.reward_clipping = reward_clipping;
+             settings.full_action_space = full_action_space;
+             settings.ale_compatible = ale_compatible;
+             settings.autoreset = parse_autoreset(autoreset_mode);
+             const auto envs = static_cast<std::size_t>(require_int("num_envs", num_envs, 1, 65'536));
+             const auto threads = static_cast<std::size_t>(require_int("num_threads", num_threads, 0, 1024));
+             const auto cpu = int32("thread_affinity_offset", first_cpu, -1, 65'535);
+             return std::make_unique<Batch>(game, rom, envs, settings, threads, cpu, simd);
+           }),
+           "game"_a, "rom"_a, py::kw_only(), "num_envs"_a, "num_threads"_a, "thread_affinity_offset"_a, "simd"_a,
+           "autoreset_mode"_a, "mode"_a, "difficulty"_a, "max_num_frames_per_episode"_a, "repeat_action_probability"_a,
+           "frameskip"_a, "maxpool"_a, "grayscale"_a, "keeps_colors"_a, "img_height"_a, "img_width"_a, "stack_num"_a,
+           "noop_max"_a, "use_fire_reset"_a, "episodic_life"_a, "life_loss_info"_a, "reward_clipping"_a,
+           "full_action_space"_a, "ale_compatible"_a)
+      .def("reset", &Batch::reset, "env_ids"_a, "seeds"_a,
+           "Reset environments; a seed of -1 goes on with the present random stream.")
+      .def("send", &Batch::send, "env_ids"_a, "actions"_a, "out"_a = py::none(),
+           "Begin to step environments; actions are indices into `action_set`. Observations go to `out` if given.")
+      .def("recv", &Batch::receive,
+           "Wait for the oldest `send`. Returns ids, observations, records, final records, final observations.")
+      .def("render", &Batch::render, "env"_a, "``(height, 160, 3)`` uint8: the console's present picture.")
+      .def("observe", &Batch::observe, "Observations and records of all environments as they are now.")
+      .def("snapshot", &Batch::snapshot, "The state of all environments.")
+      .def("restore", &Batch::restore, "snapshot"_a, "Return to a state.")
+      .def("require_owner", &Batch::require_owner, "Raise RuntimeError in a forked process.")
+      .def_property_readonly("is_idle", &Batch::is_idle, "Whether nothing is under way.")
+      .def_property_readonly("has_ended", &Batch::has_ended, "``(N,)`` bool: the episode is over.")
+      .def_property_readonly("num_threads", &Batch::num_threads, "Worker threads.")
+      .def_property_readonly("action_set", &Batch::action_set, "The Arcade Learning Environment's numbers of actions.");
+}
+
+}  // namespace rndfast::bindings

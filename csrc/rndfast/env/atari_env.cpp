@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/env/atari_env.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <numeric>
+
+namespace rndfast {
+namespace {
+
+std::array<std::uint8_t, 256> identity_shades() {
+  std::array<std::uint8_t, 256> shades;
+  std::iota(shades.begin(), shades.end(), std::uint8_t{0});
+  return shades;
+}
+
+GameConsole switched_on_console(const Game& game, std::span<const std::uint8_t> rom) {
+  const GameBoard board(game, rom, identity_shades());
+  GameConsole console;
+  console.switch_on(board);
+  return console;
+}
+
+/// Uniform in [0, bound), as std::uniform_int_distribution of GNU's library draws it.
+std::uint32_t draw_below(std::uint32_t bound, Mt19937& random) {
+  std::uint64_t product = std::uint64_t{random()} * bound;
+  if (static_cast<std::uint32_t>(product) < bound) {
+    const std::uint32_t threshold = (0U - bound) % bound;
+    while (static_cast<std::uint32_t>(product) < threshold) product = std::uint64_t{random()} * bound;
+  }
+  return static_cast<std::uint32_t>(product >> 32);
+}
+
+/// Memory of the calling thread, which keeps it.
+std::span<std::byte> scratch(std::size_t size) {
+  thread_local std::vector<std::byte> memory;
+  if (memory.size() < size) memory.resize(size);
+  return std::span(memory).first(size);
+}
+
+}  // namespace
+
+EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level)
+    : settings_(settings),
+      switched_on_(switched_on_console(game, rom)),
+      board_(game, rom,
+             settings.grayscale && !settings.keeps_colors ? colors().grey : identity_shades()),
+      actions_(settings.full_action_space ? game.legal_actions() : game.minimal_actions),
+      resize_({picture_height(), kScreenWidth},
+              {static_cast<std::size_t>(settings.img_height), static_cast<std::size_t>(settings.img_width)}, channels(),
+              level) {}
+
+std::size_t EnvPlan::frame_size() const {
+  return static_cast<std::size_t>(settings_.img_height) * static_cast<std::size_t>(settings_.img_width) * channels();
+}
+
+void EnvPlan::pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* rgb) const {
+  const auto& table = colors().rgb;
+  for (std::size_t i = 0; i < picture_height() * kScreenWidth; ++i) {
+    for (std::size_t channel = 0; channel < 3; ++channel) {
+      rgb[3 * i + channel] = std::max(table[first[i]][channel], table[second[i]][channel]);
+    }
+  }
+}
+
+void EnvPlan::pool(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* pooled) const {
+  const std::size_t pixels = picture_height() * kScreenWidth;
+  if (!settings_.grayscale) {
+    pool_colors(first, second, pooled);
+  } else if (settings_.keeps_colors) {
+    const auto& grey = colors().grey;
+    for (std::size_t i = 0; i < pixels; ++i) pooled[i] = std::max(grey[first[i]], grey[second[i]]);
+  } else {
+    for (std::size_t i = 0; i < pixels; ++i) pooled[i] = std::max(first[i], second[i]);
+  }
+}
+
+void EnvPlan::pool_into(const std::uint8_t* picture, std::uint8_t* pooled) const {
+  const auto memory = scratch(pooled_size());
+  auto* const seen = reinterpret_cast<std::uint8_t*>(memory.data());
+  pool(picture, picture, seen);
+  for (std::size_t i = 0; i < pooled_size(); ++i) pooled[i] = std::max(pooled[i], seen[i]);
+}
+
+void EnvPlan::make_frame(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* frame) const {
+  const std::size_t resize_bytes = resize_.scratch_size();
+  if (settings_.grayscale && !settings_.keeps_colors) {
+    resize_.resize_max(first, second, frame, scratch(resize_bytes));
+    return;
+  }
+  const auto memory = scratch(resize_bytes + pooled_size());
+  auto* const pooled = reinterpret_cast<std::uint8_t*>(memory.subspan(resize_bytes).data());
+  pool(first, second, pooled);
+  resize_.resize(pooled, frame, memory.first(resize_bytes));
+}
+
+void EnvPlan::resize_pooled(const std::uint8_t* pooled, std::uint8_t* frame) const {
+  resize_.resize(pooled, frame, scratch(resize_.scratch_size()));
+}
+
+void AtariEnv::seed(const EnvPlan& plan, std::uint32_t seed) {
+  const GameSettings& settings = plan.settings().game;
+  console_ = plan.switched_on();
+  console_.load(plan.board(), settings, seed);
+  if (plan.settings().mode) console_.set_mode(*plan.settings().mode);
+  console_.set_difficulty(plan.settings().difficulty);
+  noop_random_.seed(seed);
+  game_goes_on_ = false;
+}
+
+void AtariEnv::start_game(const EnvPlan& plan) {
+  const EnvSettings& settings = plan.settings();
+  const GameBoard& board = plan.board();
+  console_.reset(board);
+  const auto actions = plan.actions();
+  const bool fires = settings.use_fire_reset && std::find(actions.begin(), actions.end(), Action::kFire) != actions.end();
+  if (fires) console_.act(board, Action::kFire, 1, false);
+  const auto bound = static_cast<std::uint32_t>(std::max(settings.noop_max, 1));
+  const std::uint32_t num_noops = draw_below(bound, noop_random_);
+  for (std::uint32_t frame = fires ? 1 : 0; frame < num_noops; ++frame) {
+    console_.act(board, Action::kNoop, 1, false);
+    if (console_.is_over()) console_.reset(board);
+  }
+  elapsed_frames_ = 0;
+}
+
+void AtariEnv::reset(const EnvPlan& plan, const Frames& frames, StepRecord& record) {
+  const std::size_t newest = plan.observation_size() - plan.frame_size();
+  const bool goes_on = game_goes_on_;
+  game_goes_on_ = false;
+  if (goes_on) play(plan, frames, Action::kNoop, record);
+  if (!goes_on || has_ended_) {
+    start_game(plan);
+    const std::uint8_t* const picture = console_.picture(plan.board(), 0);
+    if (frames.pooled != nullptr) plan.pool(picture, picture, frames.pooled);
+    plan.make_frame(picture, picture, frames.stack + newest);
+  }
+  std::memset(frames.stack, 0, newest);
+  lives_ = console_.lives(plan.board());
+  has_ended_ = false;
+  game_goes_on_ = false;
+  episode_return_ = 0;
+  episode_length_ = 0;
+  counts_start_anew_ = false;
+  record = {};
+  describe(plan, record);
+}
+
+void AtariEnv::step(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record,
+                    StepRecord& final_record, std::uint8_t* final_stack) {
+  const EnvSettings& settings = plan.settings();
+  if (has_ended_ && settings.autoreset == Autoreset::kNextStep) {
+    reset(plan, frames, record);
+    return;
+  }
+  play(plan, frames, action, record);
+  if (settings.autoreset != Autoreset::kSameStep || !(record.terminated || record.truncated)) return;
+  final_record = record;
+  std::memcpy(final_stack, frames.stack, plan.observation_size());
+  if (!has_ended_) return;  // a life was lost, and only reported
+  StepRecord after_reset;
+  reset(plan, frames, after_reset);
+  describe(plan, record);
+}
+
+void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record) {
+  const EnvSettings& settings = plan.settings();
+  const GameBoard& board = plan.board();
+  if (counts_start_anew_) {
+    episode_return_ = 0;
+    episode_length_ = 0;
+  }
+  std::int32_t reward = 0;
+  std::int32_t frames_left = settings.frameskip;
+  bool is_over = false;
+  bool has_lost_life = false;
+  bool is_out_of_frames = false;
+  bool stops = false;
+  while (frames_left > 0 && !stops) {
+    const bool wants_picture = frames_left == 1 || (frames_left == 2 && settings.maxpool);
+    reward += console_.act(board, action, 1, wants_picture);
+    --frames_left;
+    ++elapsed_frames_;
+    const std::int32_t lives = console_.lives(board);
+    is_over = console_.is_over();
+    has_lost_life = lives < lives_ && lives > 0;
+    is_out_of_frames = elapsed_frames_ >= settings.max_num_frames_per_episode;
+    stops = is_over || is_out_of_frames || (settings.episodic_life && has_lost_life);
+  }
+  observe(plan, frames, stops, frames_left == 0);
+
+  lives_ = console_.lives(board);
+  has_ended_ = stops;
+  game_goes_on_ = stops && !is_over && !is_out_of_frames && !settings.ale_compatible;
+  record.reward_raw = static_cast<float>(reward);
+  record.reward = static_cast<float>(settings.reward_clipping ? std::clamp(reward, -1, 1) : reward);
+  record.terminated = is_over || ((settings.life_loss_info || settings.episodic_life) && has_lost_life);
+  record.truncated = is_out_of_frames && !record.terminated;
+  episode_return_ += reward;
+  ++episode_length_;
+  record.episode_return = static_cast<float>(episode_return_);
+  record.episode_length = episode_length_;
+  counts_start_anew_ = record.terminated || record.truncated;
+  describe(plan, record);
+}
+
+/// Adds the step's frame to the stack.
+void AtariEnv::observe(const EnvPlan& plan, const Frames& frames, bool stopped, bool ran_all_frames) {
+  const GameBoard& board = plan.board();
+  const std::size_t frame_size = plan.frame_size();
+  const std::size_t newest = plan.observation_size() - frame_size;
+  std::memmove(frames.stack, frames.stack + frame_size, newest);
+  const bool pools = plan.pools();
+  std::uint8_t* const frame = frames.stack + newest;
+  if (frames.pooled == nullptr) {
+    const std::uint8_t* const last = console_.picture(board, 0);
+    plan.make_frame(last, pools ? console_.picture(board, 1) : last, frame);
+    return;
+  }
+  // ale-py never looks at the frame that stops a step; it pools what it has seen with what it showed before
+  if (!stopped) {
+    const std::uint8_t* const last = console_.picture(board, 0);
+    plan.pool(last, pools ? console_.picture(board, 1) : last, frames.pooled);
+  } else if (ran_all_frames && pools) {
+    plan.pool_into(console_.picture(board, 1), frames.pooled);
+  }
+  plan.resize_pooled(frames.pooled, frame);
+}
+
+void AtariEnv::describe(const EnvPlan& plan, StepRecord& record) const {
+  record.lives = console_.lives(plan.board());
+  record.frame_number = console_.frame_number();
+  record.episode_frame_number = console_.episode_frame_number();
+  record.room = console_.room(plan.board());
+  std::ranges::copy(console_.atari().ram(), record.ram);
+}
+
+}  // namespace rndfast

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+// One environment: a game console and what turns its frames into steps, observations and episodes.
+//
+// A step holds an action for some frames, or fewer if the episode ends. The picture of a step is the brighter of its
+// last two frames, pixel by pixel, resized; an observation is a stack of the last pictures. The protocol is that of
+// ale-py's AtariVectorEnv. Where that is plainly mistaken, EnvSettings::ale_compatible chooses between its behaviour
+// and ours (see docs/emulator.md).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "rndfast/common/random.hpp"
+#include "rndfast/games/game_console.hpp"
+#include "rndfast/preprocess/area_resize.hpp"
+#include "rndfast/preprocess/palette.hpp"
+
+namespace rndfast {
+
+enum class Autoreset : std::uint8_t { kNextStep, kSameStep, kDisabled };
+
+struct EnvSettings {
+  GameSettings game;
+  std::optional<std::int32_t> mode;  // the game's default if absent
+  std::uint8_t difficulty = 0;
+  std::int32_t max_num_frames_per_episode = 108'000;  // counted from the first step
+  std::int32_t frameskip = 4;
+  bool maxpool = true;
+  bool grayscale = true;
+  bool keeps_colors = false;  // so that the picture can be shown in colour although observations are grey
+  std::int32_t img_height = 84;
+  std::int32_t img_width = 84;
+  std::int32_t stack_num = 4;
+  std::int32_t noop_max = 30;
+  bool use_fire_reset = true;
+  bool episodic_life = false;
+  bool life_loss_info = false;
+  bool reward_clipping = true;
+  bool full_action_space = false;
+  bool ale_compatible = false;
+  Autoreset autoreset = Autoreset::kNextStep;
+};
+
+/// What a step or reset reports beside the observation. Plain data, NumPy reads it as a record.
+struct StepRecord {
+  float reward;
+  float reward_raw;                    // unclipped
+  float episode_return;                // of reward_raw, this step included
+  std::int32_t episode_length;         // steps, this one included
+  std::int32_t lives;
+  std::int32_t frame_number;
+  std::int32_t episode_frame_number;
+  std::int32_t room;                   // -1 where unknown
+  bool terminated;
+  bool truncated;
+  std::uint8_t ram[kRamBytes];
+};
+
+/// What the environments of a batch share; constant.
+class EnvPlan {
+ public:
+  /// Throws std::invalid_argument if the ROM's size is wrong. `level`: of the instruction set to preprocess with.
+  EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level);
+
+  const EnvSettings& settings() const { return settings_; }
+  const GameBoard& board() const { return board_; }
+  const GameConsole& switched_on() const { return switched_on_; }
+  std::span<const Action> actions() const { return actions_; }
+  const Palette& colors() const { return palette(switched_on_.atari().tv_format()); }
+
+  std::size_t channels() const { return settings_.grayscale ? 1 : 3; }
+  std::size_t picture_height() const { return static_cast<std::size_t>(switched_on_.atari().height()); }
+  /// Bytes of one frame of an observation, (img_height, img_width) or (img_height, img_width, 3).
+  std::size_t frame_size() const;
+  std::size_t observation_size() const { return static_cast<std::size_t>(settings_.stack_num) * frame_size(); }
+  /// Bytes of a pooled picture in its full size, kept only for ale_compatible.
+  std::size_t pooled_size() const { return picture_height() * kScreenWidth * channels(); }
+
+  /// Whether a step shows the brighter of its last two frames.
+  bool pools() const { return settings_.maxpool && settings_.frameskip > 1; }
+  /// The brighter of two console pictures that keep their colours, (height, 160, 3).
+  void pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* rgb) const;
+
+  /// Writes the brighter of one or two console pictures as a frame of an observation.
+  void make_frame(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* frame) const;
+  /// The same in full size.
+  void pool(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* pooled) const;
+  /// Keeps the brighter of what `pooled` holds and of a console picture.
+  void pool_into(const std::uint8_t* picture, std::uint8_t* pooled) const;
+  void resize_pooled(const std::uint8_t* pooled, std::uint8_t* frame) const;
+
+ private:
+  EnvSettings settings_;
+  GameConsole switched_on_;  // before board_, whose shades depend on its television format
+  GameBoard board_;
+  std::span<const Action> actions_;
+  AreaResize resize_;
+};
+
+/// Plain data; its frames, a stack of `stack_num` and perhaps a pooled picture, are kept by the batch beside it.
+class AtariEnv {
+ public:
+  /// Memory of one environment outside of it.
+  struct Frames {
+    std::uint8_t* stack;   // (stack_num, frame), oldest first
+    std::uint8_t* pooled;  // full size; nullptr unless ale_compatible
+  };
+
+  /// Gives the console new random streams; before the first reset, and before any other that shall start a new game.
+  void seed(const EnvPlan& plan, std::uint32_t seed);
+
+  /// Starts an episode: in a new game, or going on with the present one if its last episode ended by a lost life.
+  void reset(const EnvPlan& plan, const Frames& frames, StepRecord& record);
+
+  /// Steps, or resets where autoreset asks for it. If an episode ends in same-step mode, `final_record` and
+  /// `final_stack` receive what the step would have returned.
+  void step(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record, StepRecord& final_record,
+            std::uint8_t* final_stack);
+
+  /// Fills in what a record says about the console.
+  void describe(const EnvPlan& plan, StepRecord& record) const;
+
+  bool has_ended() const { return has_ended_; }
+  GameConsole& console() { return console_; }
+
+ private:
+  void play(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record);
+  void start_game(const EnvPlan& plan);
+  void observe(const EnvPlan& plan, const Frames& frames, bool stopped, bool ran_all_frames);
+
+  GameConsole console_;
+  Mt19937 noop_random_;
+  std::int32_t elapsed_frames_;  // of the episode, without those of its reset
+  std::int32_t lives_;
+  double episode_return_;
+  std::int32_t episode_length_;
+  bool has_ended_;          // the episode, so that the next step or the user has to reset
+  bool game_goes_on_;       // although the episode has ended, by a lost life
+  bool counts_start_anew_;  // the next step begins a new return and length
+};
+
+static_assert(std::is_trivially_copyable_v<AtariEnv>);
+
+}  // namespace rndfast

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/env/snapshot.hpp"
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <string_view>
+
+#include "rndfast/common/checksum.hpp"
+
+namespace rndfast {
+namespace {
+
+constexpr std::string_view kMagic = "rndfast snapshot 1: ";
+constexpr std::size_t kSumBytes = sizeof(std::uint64_t);
+
+}  // namespace
+
+std::vector<std::uint8_t> pack_snapshot(const std::string& description,
+                                        std::initializer_list<std::span<const std::uint8_t>> parts) {
+  const std::string line = std::string(kMagic) + description + '\n';
+  std::vector<std::uint8_t> bytes(line.begin(), line.end());
+  bytes.resize(line.size() + kSumBytes);
+  for (const auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
+  const std::uint64_t sum = checksum(std::span(bytes).subspan(line.size() + kSumBytes));
+  std::memcpy(bytes.data() + line.size(), &sum, kSumBytes);
+  return bytes;
+}
+
+void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,
+                     std::initializer_list<std::span<std::uint8_t>> parts) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::size_t line_end = text.find('\n');
+  if (!text.starts_with(kMagic) || line_end == std::string_view::npos) {
+    throw std::invalid_argument("these bytes are not a snapshot made by this version of rndfast");
+  }
+  const std::string_view found = text.substr(kMagic.size(), line_end - kMagic.size());
+  if (found != description) {
+    throw std::invalid_argument("the snapshot must be of '" + description + "', got one of '" + std::string(found) +
+                                "'");
+  }
+  std::size_t size = 0;
+  for (const auto part : parts) size += part.size();
+  const std::size_t begin = line_end + 1 + kSumBytes;
+  if (bytes.size() != begin + size) {
+    throw std::invalid_argument("the snapshot must have " + std::to_string(begin + size) + " bytes, got " +
+                                std::to_string(bytes.size()));
+  }
+  std::uint64_t sum = 0;
+  std::memcpy(&sum, bytes.data() + line_end + 1, kSumBytes);
+  std::span<const std::uint8_t> state = bytes.subspan(begin);
+  if (checksum(state) != sum) throw std::invalid_argument("the snapshot is damaged: its checksum is wrong");
+  for (const auto part : parts) {
+    std::memcpy(part.data(), state.data(), part.size());
+    state = state.subspan(part.size());
+  }
+}
+
+}  // namespace rndfast

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// The state of consoles and environments as bytes: a line that says what they are, their sum, and the state itself.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace rndfast {
+
+/// `description` says what the state belongs to and how it is laid out, in one line.
+std::vector<std::uint8_t> pack_snapshot(const std::string& description,
+                                        std::initializer_list<std::span<const std::uint8_t>> parts);
+
+/// Copies the parts back. Throws std::invalid_argument, and changes nothing, if the bytes are damaged or the
+/// description is another one.
+void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,
+                     std::initializer_list<std::span<std::uint8_t>> parts);
+
+}  // namespace rndfast
