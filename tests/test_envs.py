@@ -13,7 +13,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import ale_py
@@ -733,7 +732,9 @@ def test_the_single_env_shows_what_the_vector_env_does_but_waits_for_reset() -> 
         if truncated:
             assert info["episode_length"] == 23
             num_ends += 1
-            with pytest.raises(RuntimeError, match=r"env \[0\] have ended and autoreset is disabled"):
+            with pytest.raises(
+                RuntimeError, match=r"env \[0\] have ended and autoreset is disabled"
+            ):
                 env.step(0)
             obs, info = env.reset()
             all_obs, *_ = envs.step(np.array([0]))

@@ -160,7 +160,7 @@ def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyP
             "grayscale": True,
             "img_height": 84,
             "img_width": 84,
-            "stack_num": 4,
+            "stack_num": 1,  # the rollout stacks
             "max_num_frames_per_episode": 18_000,
             "repeat_action_probability": 0.25,
             "noop_max": 0,

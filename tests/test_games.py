@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,6 @@ import ale_py.roms
 import gymnasium
 import pytest
 
-from rndfast import games
 from rndfast.games import GAMES, env_id, parse_game, rom_path
 
 
@@ -124,7 +121,9 @@ def test_a_wrong_rom_is_reported_with_both_checksums(roms_dir: Path) -> None:
     (roms_dir / "pong.bin").write_bytes(b"no rom")
     with pytest.raises(ValueError, match="must have 2048 bytes with MD5") as caught:
         rom_path("pong")
-    assert f"MD5 {expected}, got 6 bytes with MD5 {hashlib.md5(b'no rom').hexdigest()}" in str(caught.value)
+    assert f"MD5 {expected}, got 6 bytes with MD5 {hashlib.md5(b'no rom').hexdigest()}" in str(
+        caught.value
+    )
 
 
 def test_a_missing_ale_py_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import rndfast.train
 from rndfast.agent import Agent
 from rndfast.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.config import PRESETS, Config, from_toml
+from rndfast.envs import AtariVectorEnv
 from rndfast.interruption import Interrupted
 from rndfast.metrics import Metrics, read_metrics
 from rndfast.rollout import collect
@@ -61,6 +65,77 @@ def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(
     ]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4
+
+
+def short_run(run_dir: Path, total_transitions: int) -> Config:
+    """A run on the real game that ends episodes, so that consoles are reset as well."""
+    config = tiny_config(
+        run_dir, total_transitions=total_transitions, checkpoint_interval_rollouts=1
+    )
+    return dataclasses.replace(
+        config, env=dataclasses.replace(config.env, max_num_frames_per_episode=64)
+    )
+
+
+def assert_equal_ends(config: Config, other: Config) -> None:
+    expected, got = newest_state(config), newest_state(other)
+    assert expected.keys() == got.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, got[name]), name
+
+
+def test_consoles_go_on_where_they_were(tmp_path: Path) -> None:
+    whole = short_run(tmp_path / "whole", 8 * ROLLOUT)
+    train(whole, view=silent)
+    for part in (3, 5, 8):
+        parts = short_run(tmp_path / "parts", part * ROLLOUT)
+        train(parts, resume=part > 3, view=silent)
+    assert_equal_ends(whole, parts)
+    assert "experience.consoles" in newest_state(parts)
+
+
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from tests.test_train import short_run, silent
+from rndfast.train import train
+run_dir = Path(sys.argv[1])
+train(short_run(run_dir, int(sys.argv[2])), resume=run_dir.exists(), view=silent)
+"""
+    whole = short_run(tmp_path / "whole", 20 * ROLLOUT)
+    train(whole, view=silent)
+    killed = short_run(tmp_path / "killed", 20 * ROLLOUT)
+    rng = np.random.default_rng(0)
+    num_kills = 0
+    while True:
+        command = [sys.executable, "-c", script, str(killed.run.run_dir), str(20 * ROLLOUT)]
+        with subprocess.Popen(command) as process:
+            while num_kills < 3 and process.poll() is None:
+                if list_checkpoints(killed.run.run_dir / "checkpoints"):
+                    time.sleep(rng.uniform(0, 1))
+                    process.kill()
+                time.sleep(0.01)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        num_kills += 1
+    assert num_kills >= 1
+    assert_equal_ends(whole, killed)
+
+
+def test_consoles_of_another_build_begin_new_episodes_and_this_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(short_run(tmp_path / "run", ROLLOUT), view=silent)
+
+    def refuse(env: AtariVectorEnv, snapshot: bytes) -> None:
+        raise ValueError("made by another build")
+
+    monkeypatch.setattr(AtariVectorEnv, "restore", refuse)
+    shown: list[Metrics | str] = []
+    train(short_run(tmp_path / "run", 2 * ROLLOUT), resume=True, view=shown.append)
+    assert "the consoles begin new episodes: made by another build" in shown
 
 
 @pytest.mark.parametrize("num_threads", [2, 3])

@@ -91,4 +91,5 @@ class PeriodicEnv:
         """Nothing to free."""
 
     def _observe(self) -> NDArray[np.uint8]:
-        return self._pictures[self._t][:, None].copy()
+        frames: NDArray[np.uint8] = self._pictures[self._t][:, None].copy()
+        return frames

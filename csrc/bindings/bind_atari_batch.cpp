@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -25,11 +26,15 @@ Every call names its environments, and only one call at a time may be under way 
 /// One environment's row of results, in arrays that a call fills and the caller receives.
 struct Results {
   py::array_t<std::int64_t> env_ids;
-  py::array observations;
+  py::array_t<std::uint8_t> observations;
   py::array_t<StepRecord> records;
   py::array_t<StepRecord> final_records;
   py::array_t<std::uint8_t> final_observations;
 };
+
+using PixelArray = py::array_t<std::uint8_t>;
+using AnyArray = py::array;  // of records, whose type has no name in Python
+using ReceivedResults = std::tuple<py::array_t<std::int64_t>, PixelArray, AnyArray, AnyArray, PixelArray>;
 
 class Batch {
  public:
@@ -64,13 +69,12 @@ class Batch {
     start(std::move(call), std::move(results));
   }
 
-  py::tuple receive() {
+  ReceivedResults receive() {
     if (calls_.empty()) throw std::runtime_error("nothing is under way: call send() before recv()");
     finish_first();
     Results results = std::move(calls_.front().results);
     calls_.pop_front();
-    return py::make_tuple(results.env_ids, results.observations, results.records, results.final_records,
-                          results.final_observations);
+    return {results.env_ids, results.observations, results.records, results.final_records, results.final_observations};
   }
 
   bool is_idle() const { return calls_.empty(); }
@@ -81,7 +85,7 @@ class Batch {
     return out;
   }
 
-  py::tuple observe() {
+  std::pair<PixelArray, AnyArray> observe() {
     finish_all();
     const auto num_envs = static_cast<py::ssize_t>(batch_->num_envs());
     py::array_t<std::uint8_t> observations(observations_shape(num_envs));
@@ -90,7 +94,7 @@ class Batch {
     for (std::size_t env = 0; env < batch_->num_envs(); ++env) {
       batch_->observe(env, observations.mutable_data() + env * size, records.mutable_data()[env]);
     }
-    return py::make_tuple(observations, records);
+    return {observations, records};
   }
 
   py::array_t<std::uint8_t> render(std::size_t env) {
@@ -235,48 +239,48 @@ void bind_atari_batch(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(StepRecord, reward, reward_raw, episode_return, episode_length, lives, frame_number,
                        episode_frame_number, room, terminated, truncated, ram);
   py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
-      .def(py::init([](const std::string& game, const py::bytes& rom, std::int64_t num_envs, std::int64_t num_threads,
-                       std::int64_t first_cpu, const std::string& simd, const std::string& autoreset_mode,
-                       std::optional<std::int64_t> mode, std::optional<std::int64_t> difficulty,
-                       std::int64_t max_num_frames_per_episode, double repeat_action_probability,
-                       std::int64_t frameskip, bool maxpool, bool grayscale, bool keeps_colors, std::int64_t img_height,
-                       std::int64_t img_width, std::int64_t stack_num, std::int64_t noop_max, bool use_fire_reset,
-                       bool episodic_life, bool life_loss_info, bool reward_clipping, bool full_action_space,
-                       bool ale_compatible) {
-             const auto int32 = [](const char* name, std::int64_t value, std::int64_t low,
-                                   std::int64_t high = kMaxInt32) {
-               return static_cast<std::int32_t>(require_int(name, value, low, high));
-             };
-             EnvSettings settings;
-             settings.game.repeat_action_probability = require_probability(repeat_action_probability);
-             settings.mode = require_mode(require_game(game), mode);
-             settings.difficulty = require_difficulty(require_game(game), difficulty);
-             settings.max_num_frames_per_episode = int32("max_num_frames_per_episode", max_num_frames_per_episode, 1);
-             settings.frameskip = int32("frameskip", frameskip, 1);
-             settings.maxpool = maxpool;
-             settings.grayscale = grayscale;
-             settings.keeps_colors = keeps_colors;
-             settings.img_height = int32("img_height", img_height, 1, 4096);
-             settings.img_width = int32("img_width", img_width, 1, 4096);
-             settings.stack_num = int32("stack_num", stack_num, 1, 1024);
-             settings.noop_max = int32("noop_max", noop_max, 0);
-             settings.use_fire_reset = use_fire_reset;
-             settings.episodic_life = episodic_life;
-             settings.life_loss_info = life_loss_info;
-             settings.reward_clipping = reward_clipping;
-             settings.full_action_space = full_action_space;
-             settings.ale_compatible = ale_compatible;
-             settings.autoreset = parse_autoreset(autoreset_mode);
-             const auto envs = static_cast<std::size_t>(require_int("num_envs", num_envs, 1, 65'536));
-             const auto threads = static_cast<std::size_t>(require_int("num_threads", num_threads, 0, 1024));
-             const auto cpu = int32("thread_affinity_offset", first_cpu, -1, 65'535);
-             return std::make_unique<Batch>(game, rom, envs, settings, threads, cpu, simd);
-           }),
-           "game"_a, "rom"_a, py::kw_only(), "num_envs"_a, "num_threads"_a, "thread_affinity_offset"_a, "simd"_a,
-           "autoreset_mode"_a, "mode"_a, "difficulty"_a, "max_num_frames_per_episode"_a, "repeat_action_probability"_a,
-           "frameskip"_a, "maxpool"_a, "grayscale"_a, "keeps_colors"_a, "img_height"_a, "img_width"_a, "stack_num"_a,
-           "noop_max"_a, "use_fire_reset"_a, "episodic_life"_a, "life_loss_info"_a, "reward_clipping"_a,
-           "full_action_space"_a, "ale_compatible"_a)
+      .def(
+          py::init([](const std::string& game, const py::bytes& rom, std::int64_t num_envs, std::int64_t num_threads,
+                      std::int64_t first_cpu, const std::string& simd, const std::string& autoreset_mode,
+                      std::optional<std::int64_t> mode, std::optional<std::int64_t> difficulty,
+                      std::int64_t max_num_frames_per_episode, double repeat_action_probability, std::int64_t frameskip,
+                      bool maxpool, bool grayscale, bool keeps_colors, std::int64_t img_height, std::int64_t img_width,
+                      std::int64_t stack_num, std::int64_t noop_max, bool use_fire_reset, bool episodic_life,
+                      bool life_loss_info, bool reward_clipping, bool full_action_space, bool ale_compatible) {
+            const auto int32 = [](const char* name, std::int64_t value, std::int64_t low,
+                                  std::int64_t high = kMaxInt32) {
+              return static_cast<std::int32_t>(require_int(name, value, low, high));
+            };
+            EnvSettings settings;
+            settings.game.repeat_action_probability = require_probability(repeat_action_probability);
+            settings.mode = require_mode(require_game(game), mode);
+            settings.difficulty = require_difficulty(require_game(game), difficulty);
+            settings.max_num_frames_per_episode = int32("max_num_frames_per_episode", max_num_frames_per_episode, 1);
+            settings.frameskip = int32("frameskip", frameskip, 1);
+            settings.maxpool = maxpool;
+            settings.grayscale = grayscale;
+            settings.keeps_colors = keeps_colors;
+            settings.img_height = int32("img_height", img_height, 1, 4096);
+            settings.img_width = int32("img_width", img_width, 1, 4096);
+            settings.stack_num = int32("stack_num", stack_num, 1, 1024);
+            settings.noop_max = int32("noop_max", noop_max, 0);
+            settings.use_fire_reset = use_fire_reset;
+            settings.episodic_life = episodic_life;
+            settings.life_loss_info = life_loss_info;
+            settings.reward_clipping = reward_clipping;
+            settings.full_action_space = full_action_space;
+            settings.ale_compatible = ale_compatible;
+            settings.autoreset = parse_autoreset(autoreset_mode);
+            const auto envs = static_cast<std::size_t>(require_int("num_envs", num_envs, 1, 65'536));
+            const auto threads = static_cast<std::size_t>(require_int("num_threads", num_threads, 0, 1024));
+            const auto cpu = int32("thread_affinity_offset", first_cpu, -1, 65'535);
+            return std::make_unique<Batch>(game, rom, envs, settings, threads, cpu, simd);
+          }),
+          "game"_a, "rom"_a, py::kw_only(), "num_envs"_a, "num_threads"_a, "thread_affinity_offset"_a, "simd"_a,
+          "autoreset_mode"_a, "mode"_a, "difficulty"_a, "max_num_frames_per_episode"_a, "repeat_action_probability"_a,
+          "frameskip"_a, "maxpool"_a, "grayscale"_a, "keeps_colors"_a, "img_height"_a, "img_width"_a, "stack_num"_a,
+          "noop_max"_a, "use_fire_reset"_a, "episodic_life"_a, "life_loss_info"_a, "reward_clipping"_a,
+          "full_action_space"_a, "ale_compatible"_a)
       .def("reset", &Batch::reset, "env_ids"_a, "seeds"_a,
            "Reset environments; a seed of -1 goes on with the present random stream.")
       .def("send", &Batch::send, "env_ids"_a, "actions"_a, "out"_a = py::none(),

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <pybind11/typing.h>
+
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -11,9 +13,9 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
+#include "rndfast/console/palette.hpp"
 #include "rndfast/env/snapshot.hpp"
 #include "rndfast/games/game_console.hpp"
-#include "rndfast/preprocess/palette.hpp"
 
 namespace rndfast::bindings {
 using namespace py::literals;
@@ -70,10 +72,9 @@ class Console {
         board_(game_, bytes_of(rom), identity_shades()),
         console_(std::make_unique<GameConsole>()) {
     require_in_range("random_seed", static_cast<double>(random_seed), 0, 4294967295.0);
-    const GameSettings settings = {
-        .repeat_action_probability = require_probability(repeat_action_probability),
-        .max_num_frames_per_episode = static_cast<std::int32_t>(
-            require_int("max_num_frames_per_episode", max_num_frames_per_episode, 0, kMaxInt32))};
+    const GameSettings settings = {.repeat_action_probability = require_probability(repeat_action_probability),
+                                   .max_num_frames_per_episode = static_cast<std::int32_t>(require_int(
+                                       "max_num_frames_per_episode", max_num_frames_per_episode, 0, kMaxInt32))};
     const auto checked_mode = require_mode(game_, mode);
     const auto checked_difficulty = require_difficulty(game_, difficulty);
     console_->switch_on(board_);
@@ -219,8 +220,8 @@ float require_probability(double value) {
 std::optional<std::int32_t> require_mode(const Game& game, std::optional<std::int64_t> mode) {
   if (!mode) return std::nullopt;
   if (std::ranges::find(game.modes, *mode) == game.modes.end()) {
-    throw py::value_error("mode of " + std::string(game.name) + " must be one of " + list_text(game.modes) +
-                          ", got " + std::to_string(*mode));
+    throw py::value_error("mode of " + std::string(game.name) + " must be one of " + list_text(game.modes) + ", got " +
+                          std::to_string(*mode));
   }
   return static_cast<std::int32_t>(*mode);
 }
@@ -238,14 +239,14 @@ void bind_console(py::module_& m) {
   m.def(
       "games",
       [] {
-        py::list games;
-        for (const Game& game : all_games()) games.append(describe_game(game));
+        std::vector<py::typing::Dict<py::str, py::object>> games;
+        for (const Game& game : all_games()) games.push_back(describe_game(game));
         return games;
       },
       "The facts known about each game, by name.");
   py::class_<Console>(m, "Console", kConsoleDoc)
-      .def(py::init<const std::string&, const py::bytes&, std::int64_t, double, std::int64_t, std::optional<std::int64_t>,
-                    std::optional<std::int64_t>, const std::optional<std::string>&>(),
+      .def(py::init<const std::string&, const py::bytes&, std::int64_t, double, std::int64_t,
+                    std::optional<std::int64_t>, std::optional<std::int64_t>, const std::optional<std::string>&>(),
            "game"_a, "rom"_a, py::kw_only(), "random_seed"_a, "repeat_action_probability"_a = 0.25,
            "max_num_frames_per_episode"_a = 0, "mode"_a = py::none(), "difficulty"_a = py::none(),
            "scheme"_a = py::none())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['DiscountedReturnFilter', 'RunningMoments', 'ThreadPool', 'gae', 'gather_stacks', 'normalize_frames']
+__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'ThreadPool', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette']
 class ThreadPool:
     """
     Fixed worker threads for the kernels of rndfast.
@@ -35,6 +35,186 @@ class ThreadPool:
     def simd_level(self) -> str:
         """
         Instruction set in use: ``"baseline"``, ``"avx2"`` or ``"avx512"``.
+        """
+class Console:
+    """
+    The engine of :class:`rndfast.Console`, which finds the ROM.
+    
+    Args:
+        game: Rom id.
+        rom: Content of the ROM file.
+        random_seed: Seed of the sticky actions' random stream, 0 .. 2**32 - 1.
+        repeat_action_probability: Chance, in each frame, that the previous action is repeated.
+        max_num_frames_per_episode: Frames after which `game_over` is true; 0: never.
+        mode: One of the game's modes; None: its first.
+        difficulty: One of the game's difficulties; None: both switches at B.
+        scheme: Bank switching, if not the game's own: ``"2K"``, ``"4K"``, ``"F8"``, ``"F6"``, ``"F8SC"``, ``"F6SC"``,
+            ``"E0"``, ``"FE"`` or ``"DPC"``.
+    """
+    def __init__(self, game: str, rom: bytes, *, random_seed: typing.SupportsInt | typing.SupportsIndex, repeat_action_probability: typing.SupportsFloat | typing.SupportsIndex = 0.25, max_num_frames_per_episode: typing.SupportsInt | typing.SupportsIndex = 0, mode: typing.SupportsInt | typing.SupportsIndex | None = None, difficulty: typing.SupportsInt | typing.SupportsIndex | None = None, scheme: str | None = None) -> None:
+        ...
+    def act(self, action: typing.SupportsInt | typing.SupportsIndex, paddle_strength: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> int:
+        """
+        Hold an action for one frame.
+        
+        Once the game is over nothing happens, and the reward is 0, until `reset`.
+        
+        Args:
+            action: 0 .. 17, the numbers of the Arcade Learning Environment. Actions that the game does not allow do nothing.
+            paddle_strength: How far a paddle turns, in [-1, 1].
+        
+        Returns:
+            The reward.
+        
+        Raises:
+            ValueError: An argument is out of range.
+        """
+    def reset(self) -> None:
+        """
+        Start an episode.
+        """
+    def restore(self, snapshot: bytes) -> None:
+        """
+        Return to a state.
+        
+        Args:
+            snapshot: What `snapshot` of a console of this game returned, in this or another process.
+        
+        Raises:
+            TypeError: It is not bytes.
+            ValueError: It is damaged, or of another game or build of rndfast. The console is unchanged.
+        """
+    def snapshot(self) -> bytes:
+        """
+        Return the whole state, random streams and pictures included.
+        
+        Restoring it continues exactly: the same actions give the same bytes.
+        """
+    @property
+    def episode_frame_number(self) -> int:
+        """
+        Frames since the last reset.
+        """
+    @property
+    def frame_number(self) -> int:
+        """
+        Frames played since the console was made.
+        """
+    @property
+    def game(self) -> str:
+        """
+        Rom id.
+        """
+    @property
+    def game_over(self) -> bool:
+        """
+        Whether the episode has ended, truncation included.
+        """
+    @property
+    def lives(self) -> int:
+        """
+        Lives left; 0 where the game does not tell.
+        """
+    @property
+    def processor(self) -> str:
+        """
+        Registers and beam position at the end of the frame, for messages.
+        """
+    @property
+    def ram(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        ``(128,)`` uint8: the RAM, a copy.
+        """
+    @property
+    def room(self) -> int | None:
+        """
+        Number of the present room; None where the RAM does not tell.
+        """
+    @property
+    def screen(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        ``(H, 160)`` uint8: colour bytes of the last frame; H is 210 for most games.
+        """
+    @property
+    def screen_grey(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        ``(H, 160)`` uint8: its brightness.
+        """
+    @property
+    def screen_rgb(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        ``(H, 160, 3)`` uint8: its colours.
+        """
+    @property
+    def truncated(self) -> bool:
+        """
+        Whether it has reached its frame limit.
+        """
+    @property
+    def tv_format(self) -> str:
+        """
+        ``"NTSC"`` or ``"PAL"``.
+        """
+class AtariBatch:
+    """
+    The engine of :class:`rndfast.AtariVectorEnv`, which documents the settings.
+    
+    Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
+    Every call names its environments, and only one call at a time may be under way for each.
+    """
+    def __init__(self, game: str, rom: bytes, *, num_envs: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, thread_affinity_offset: typing.SupportsInt | typing.SupportsIndex, simd: str, autoreset_mode: str, mode: typing.SupportsInt | typing.SupportsIndex | None, difficulty: typing.SupportsInt | typing.SupportsIndex | None, max_num_frames_per_episode: typing.SupportsInt | typing.SupportsIndex, repeat_action_probability: typing.SupportsFloat | typing.SupportsIndex, frameskip: typing.SupportsInt | typing.SupportsIndex, maxpool: bool, grayscale: bool, keeps_colors: bool, img_height: typing.SupportsInt | typing.SupportsIndex, img_width: typing.SupportsInt | typing.SupportsIndex, stack_num: typing.SupportsInt | typing.SupportsIndex, noop_max: typing.SupportsInt | typing.SupportsIndex, use_fire_reset: bool, episodic_life: bool, life_loss_info: bool, reward_clipping: bool, full_action_space: bool, ale_compatible: bool) -> None:
+        ...
+    def observe(self) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.ndarray]:
+        """
+        Observations and records of all environments as they are now.
+        """
+    def recv(self) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.uint8], numpy.ndarray, numpy.ndarray, numpy.typing.NDArray[numpy.uint8]]:
+        """
+        Wait for the oldest `send`. Returns ids, observations, records, final records, final observations.
+        """
+    def render(self, env: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        ``(height, 160, 3)`` uint8: the console's present picture.
+        """
+    def require_owner(self) -> None:
+        """
+        Raise RuntimeError in a forked process.
+        """
+    def reset(self, env_ids: numpy.typing.NDArray[numpy.int64], seeds: numpy.typing.NDArray[numpy.int64]) -> None:
+        """
+        Reset environments; a seed of -1 goes on with the present random stream.
+        """
+    def restore(self, snapshot: bytes) -> None:
+        """
+        Return to a state.
+        """
+    def send(self, env_ids: numpy.typing.NDArray[numpy.int64], actions: numpy.typing.NDArray[numpy.int64], out: typing.Any = None) -> None:
+        """
+        Begin to step environments; actions are indices into `action_set`. Observations go to `out` if given.
+        """
+    def snapshot(self) -> bytes:
+        """
+        The state of all environments.
+        """
+    @property
+    def action_set(self) -> list[int]:
+        """
+        The Arcade Learning Environment's numbers of actions.
+        """
+    @property
+    def has_ended(self) -> numpy.typing.NDArray[numpy.bool]:
+        """
+        ``(N,)`` bool: the episode is over.
+        """
+    @property
+    def is_idle(self) -> bool:
+        """
+        Whether nothing is under way.
+        """
+    @property
+    def num_threads(self) -> int:
+        """
+        Worker threads.
         """
 class RunningMoments:
     """
@@ -172,6 +352,26 @@ class DiscountedReturnFilter:
         """
         N.
         """
+def area_resize(pictures: numpy.typing.NDArray[numpy.uint8], height: typing.SupportsInt | typing.SupportsIndex, width: typing.SupportsInt | typing.SupportsIndex, *, second: numpy.typing.NDArray[numpy.uint8] | None = None, simd: str = 'auto') -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Resize pictures to the byte as ale-py's vector environments do.
+    
+    That is OpenCV's ``INTER_AREA``: means of the area that each pixel covers, or blends of two pixels where a picture grows.
+    
+    Args:
+        pictures: ``(N, H, W)`` grey or ``(N, H, W, 3)`` uint8.
+        height: Rows of the results, 1 .. 32768.
+        width: Their columns, 1 .. 32768.
+        second: More pictures of the same shape: the larger of both at each byte is resized. None: ``pictures`` alone.
+        simd: Instruction set, as in :class:`ThreadPool`. Results do not depend on it.
+    
+    Returns:
+        ``(N, height, width)`` or ``(N, height, width, 3)`` uint8.
+    
+    Raises:
+        TypeError: An argument is no array of its dtype.
+        ValueError: A shape, layout or value is wrong.
+    """
 def gae(rewards: numpy.typing.NDArray[numpy.float32], values: numpy.typing.NDArray[numpy.float32], next_value: numpy.typing.NDArray[numpy.float32], terminated: numpy.typing.NDArray[numpy.bool] | None = None, gamma: typing.SupportsFloat | typing.SupportsIndex = 0.99, gae_lambda: typing.SupportsFloat | typing.SupportsIndex = 0.95, *, truncated: numpy.typing.NDArray[numpy.bool] | None = None, final_values: numpy.typing.NDArray[numpy.float32] | None = None) -> numpy.typing.NDArray[numpy.float32]:
     """
     Compute generalised advantage estimates over one rollout.
@@ -205,6 +405,10 @@ def gae(rewards: numpy.typing.NDArray[numpy.float32], values: numpy.typing.NDArr
         >>> one = np.ones((2, 1), np.float32)
         >>> gae(one, 0 * one, np.zeros(1, np.float32), gamma=1.0, gae_lambda=1.0).tolist()
         [[2.0], [1.0]]
+    """
+def games() -> list[dict]:
+    """
+    The facts known about each game, by name.
     """
 def gather_stacks(frames: numpy.typing.NDArray[numpy.uint8], valid_frames: numpy.typing.NDArray[numpy.uint8], indices: numpy.typing.NDArray[numpy.int64], *, out: numpy.typing.NDArray[typing.Any], pool: ThreadPool | None = None) -> None:
     """
@@ -245,4 +449,17 @@ def normalize_frames(frames: numpy.typing.NDArray[numpy.uint8], indices: numpy.t
         TypeError: An argument is no array of its dtype.
         ValueError: A shape, layout or value is wrong, or ``out`` is read-only or overlaps an input.
         KeyboardInterrupt: Ctrl-C; ``out`` is then filled in part.
+    """
+def palette(tv_format: str) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.typing.NDArray[numpy.uint8]]:
+    """
+    The Arcade Learning Environment's colours, by the console's colour byte.
+    
+    Args:
+        tv_format: ``"ntsc"`` or ``"pal"``.
+    
+    Returns:
+        ``(256,)`` grey levels and ``(256, 3)`` RGB, both uint8. Odd bytes are PAL without colour; NTSC has none.
+    
+    Raises:
+        ValueError: ``tv_format`` is unknown.
     """

@@ -70,5 +70,6 @@ class Console(_core.Console):
     def __reduce__(self) -> str:
         """Refuse to be pickled: `snapshot` gives bytes that can be."""
         raise TypeError(
-            f"Console cannot be pickled: store snapshot() and restore() it into Console({self.game!r})"
+            "Console cannot be pickled: store what snapshot() returns, "
+            f"and restore() it into Console({self.game!r})"
         )

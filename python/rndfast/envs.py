@@ -148,7 +148,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         self.render_mode = render_mode
-        settings = {
+        settings: dict[str, Any] = {
             "max_num_frames_per_episode": _checked_int(
                 "max_num_frames_per_episode", max_num_frames_per_episode, 1
             ),
@@ -232,7 +232,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         seeds = self._checked_seeds(seed)
         if not self._is_reset:
             if not mask.all():
-                raise RuntimeError("the first reset must be of all environments: leave out reset_mask")
+                raise RuntimeError(
+                    "the first reset must be of all environments: leave out reset_mask"
+                )
             unseeded = seeds == _UNSEEDED
             seeds[unseeded] = np.random.default_rng().integers(0, _INT32_MAX, unseeded.sum())
         env_ids = np.flatnonzero(mask)
@@ -504,7 +506,7 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
             _of_only_env(info),
         )
 
-    def render(self) -> npt.NDArray[np.uint8]:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8]:
         """Return the console's picture; errors as in `AtariVectorEnv.render`."""
         return self._envs.render()[0]
 

@@ -105,7 +105,7 @@ class Rollout:
         self.env_s = self.inference_s = 0.0
 
     def next_row(self, t: int) -> NDArray[np.uint8] | None:
-        """Where an environment may write the frames after step ``t``; None: their layout differs."""
+        """Where an environment may write what follows step ``t``; None: its layout differs."""
         return self.frames[t + self.stack_num] if self.frames.shape[2] == 1 else None
 
     def store_next(self, t: int, observations: NDArray[Any], ended: NDArray[np.bool_]) -> None:
@@ -121,7 +121,7 @@ class Rollout:
 
         ``observation`` is what the environment reports of it; the older frames are in the store.
         """
-        stack = self.frames[t + 1 : t + 1 + self.stack_num, n].copy()
+        stack: NDArray[np.uint8] = self.frames[t + 1 : t + 1 + self.stack_num, n].copy()
         stack[: max(0, self.stack_num - 1 - int(self.valid_frames[t, n]))] = 0
         stack[-1] = newest_frames(observation[None])[0]
         return stack
@@ -200,7 +200,7 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
         if ended.any():
             rollout.episodes.returns += info["episode_return"][ended].tolist()
             rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
-        for n in np.flatnonzero(rollout.truncated[t]):
+        for n in np.flatnonzero(rollout.truncated[t]).tolist():
             final_stack = rollout.final_stack(t, n, info["final_obs"][n])
             rollout.final_ext_values[t, n] = final_ext_value(agent, final_stack, workers)
         rollout.env_s += time.perf_counter() - acted

@@ -32,8 +32,8 @@ std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
 
 Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
                            bool is_literal) const {
-  return {state,   board.cartridge, {board.first_line, height_}, board.allows_hmove_blanks,
-          picture, shades,          is_literal,                  board.simd_level};
+  return {state,      board.cartridge, {board.first_line, height_}, board.allows_hmove_blanks, picture, shades,
+          is_literal, board.simd_level};
 }
 
 void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {
@@ -77,7 +77,9 @@ void Atari2600::reset(const Board& board, Mt19937& random) {
     return unsigned{board.cartridge.read(state_.cartridge, address, 0)};
   };
   const unsigned low = vector_byte(0xFFFC);
-  state_.cpu.pc = static_cast<std::uint16_t>(low | vector_byte(0xFFFD) << 8);
+  const unsigned high = vector_byte(0xFFFD);
+  state_.cpu.pc = static_cast<std::uint16_t>(low | high << 8);
+  state_.cpu.bus = static_cast<std::uint8_t>(high);
   std::memset(pictures_, 0, sizeof(pictures_));
   has_picture_[0] = has_picture_[1] = true;
 }

@@ -15,7 +15,7 @@
 #include "rndfast/console/cartridge.hpp"
 #include "rndfast/console/machine.hpp"
 #include "rndfast/console/machine_state.hpp"
-#include "rndfast/preprocess/palette.hpp"
+#include "rndfast/console/palette.hpp"
 
 namespace rndfast {
 
@@ -33,7 +33,7 @@ struct Wiring {
 struct Controls {
   bool up = false, down = false, left = false, right = false, fire = false;
   bool select = false, reset = false;
-  unsigned difficulty = 0;         // bit 0: left switch at A, bit 1: right switch at A
+  unsigned difficulty = 0;          // bit 0: left switch at A, bit 1: right switch at A
   std::int32_t resistance[2] = {};  // ohm, of paddles 0 and 1
 };
 
@@ -45,7 +45,7 @@ struct Board {
   std::int32_t height;  // for NTSC; 250 lines are shown for PAL if this is 210
   bool allows_hmove_blanks;
   std::uint8_t power_on_difficulty;  // switches while the television format is detected
-  SimdLevel simd_level = detect_simd_level();
+  SimdLevel simd_level;
 };
 
 /// Plain data, 160 x 250 x 2 bytes of which are pictures. Functions take the board that it was switched on with, and

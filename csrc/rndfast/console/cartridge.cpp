@@ -52,8 +52,8 @@ constexpr Layout layout_of(CartridgeScheme scheme) {
 
 Cartridge::Cartridge(CartridgeScheme scheme, std::span<const std::uint8_t> image) : scheme_(scheme) {
   const Layout layout = layout_of(scheme);
-  const bool fits = scheme == CartridgeScheme::kDPC ? image.size() >= layout.image_bytes
-                                                    : image.size() == layout.image_bytes;
+  const bool fits =
+      scheme == CartridgeScheme::kDPC ? image.size() >= layout.image_bytes : image.size() == layout.image_bytes;
   if (!fits) {
     throw std::invalid_argument("the ROM image must have " + std::to_string(layout.image_bytes) + " bytes, got " +
                                 std::to_string(image.size()));
@@ -232,8 +232,8 @@ void Cartridge::write_dpc(CartridgeState& state, unsigned address, std::uint8_t 
       dpc.bottom[i] = value;
       break;
     case 2:
-      dpc.counter[i] = static_cast<std::uint16_t>((dpc.counter[i] & 0x700) |
-                                                  (i >= 5 && dpc.is_music[i] ? dpc.top[i] : value));
+      dpc.counter[i] =
+          static_cast<std::uint16_t>((dpc.counter[i] & 0x700) | (i >= 5 && dpc.is_music[i] ? dpc.top[i] : value));
       break;
     case 3:
       dpc.counter[i] = static_cast<std::uint16_t>((dpc.counter[i] & 0xFF) | ((value & 7U) << 8));
@@ -248,9 +248,7 @@ void Cartridge::write_dpc(CartridgeState& state, unsigned address, std::uint8_t 
 }
 
 bool Cartridge::is_decodable(unsigned offset, unsigned length) const {
-  const unsigned slice = scheme_ == CartridgeScheme::k2K   ? 2048
-                         : scheme_ == CartridgeScheme::kE0 ? 1024
-                                                           : kBankBytes;
+  const unsigned slice = scheme_ == CartridgeScheme::k2K ? 2048 : scheme_ == CartridgeScheme::kE0 ? 1024 : kBankBytes;
   // The next instruction must lie in the same slice: what follows a slice's end depends on the banks.
   if (offset % slice + length >= slice) return false;
   // E0's hot spots are at the end of its last segment, which always shows the last slice; others are never there

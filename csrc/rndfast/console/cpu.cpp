@@ -16,7 +16,21 @@ namespace {
 
 // --- decoding ---
 
-enum class Mode : std::uint8_t { k_imp, k_acc, k_imm, k_zp, k_zpx, k_zpy, k_abs, k_abx, k_aby, k_ind, k_izx, k_izy, k_rel };
+enum class Mode : std::uint8_t {
+  k_imp,
+  k_acc,
+  k_imm,
+  k_zp,
+  k_zpx,
+  k_zpy,
+  k_abs,
+  k_abx,
+  k_aby,
+  k_ind,
+  k_izx,
+  k_izy,
+  k_rel
+};
 
 enum Handler : std::uint16_t {
 #define RNDFAST_HANDLER(name, ...) kHandler_##name,
@@ -53,7 +67,15 @@ constexpr FusedPair kFusedPairs[] = {
 #undef RNDFAST_FUSED
 };
 
-enum OpcodeNumber : std::uint8_t { BPL = 0x10, BNE = 0xD0, LDA_abs = 0xAD, LDX_abs = 0xAE, LDY_abs = 0xAC, DEX = 0xCA, DEY = 0x88 };
+enum OpcodeNumber : std::uint8_t {
+  BPL = 0x10,
+  BNE = 0xD0,
+  LDA_abs = 0xAD,
+  LDX_abs = 0xAE,
+  LDY_abs = 0xAC,
+  DEX = 0xCA,
+  DEY = 0x88
+};
 
 /// The handler of a branch that is its loop's last instruction, if the loop does nothing but wait.
 Handler waiting_handler(std::span<const std::uint8_t> rom, unsigned offset, unsigned target) {
@@ -151,7 +173,7 @@ Sum subtract_decimal(unsigned a, unsigned m, unsigned carry) {
   // operands that are not decimal can leave it negative; the original then reads its table below the start
   const unsigned value = difference >= 0 ? to_bcd(static_cast<unsigned>(difference))
                                          : from_bcd(static_cast<unsigned>(256 + difference)) & 0xFF;
-  return {value, a >= m + borrow ? 1U : 0U, ((a ^ value) & (value ^ ~m)) >> 7 & 1};
+  return {value, a >= m + borrow ? 1U : 0U, ((a ^ value) & (value ^ m)) >> 7 & 1};
 }
 
 /// What ARR leaves in A, C and V, given A & operand rotated right.
@@ -172,46 +194,45 @@ Sum arrange_decimal(unsigned t, unsigned carry) {
 
 // The registers as local variables, and the operations on them that opcodes.py names. Macros, because a lambda that the
 // compiler does not inline would force the variables into memory.
-#define RNDFAST_LOAD_REGISTERS                                                      \
-  a = cpu.a, x = cpu.x, y = cpu.y, sp = cpu.sp, nz = cpu.nz, c = cpu.c, v = cpu.v;  \
+#define RNDFAST_LOAD_REGISTERS                                                     \
+  a = cpu.a, x = cpu.x, y = cpu.y, sp = cpu.sp, nz = cpu.nz, c = cpu.c, v = cpu.v; \
   d = cpu.d, i = cpu.i, cycle = state.cycle
-#define RNDFAST_STORE_REGISTERS               \
-  cpu.a = static_cast<std::uint8_t>(a);       \
-  cpu.x = static_cast<std::uint8_t>(x);       \
-  cpu.y = static_cast<std::uint8_t>(y);       \
-  cpu.sp = static_cast<std::uint8_t>(sp);     \
-  cpu.nz = static_cast<std::uint16_t>(nz);    \
-  cpu.c = static_cast<std::uint8_t>(c);       \
-  cpu.v = static_cast<std::uint8_t>(v);       \
-  cpu.d = static_cast<std::uint8_t>(d);       \
-  cpu.i = static_cast<std::uint8_t>(i);       \
+#define RNDFAST_STORE_REGISTERS            \
+  cpu.a = static_cast<std::uint8_t>(a);    \
+  cpu.x = static_cast<std::uint8_t>(x);    \
+  cpu.y = static_cast<std::uint8_t>(y);    \
+  cpu.sp = static_cast<std::uint8_t>(sp);  \
+  cpu.nz = static_cast<std::uint16_t>(nz); \
+  cpu.c = static_cast<std::uint8_t>(c);    \
+  cpu.v = static_cast<std::uint8_t>(v);    \
+  cpu.d = static_cast<std::uint8_t>(d);    \
+  cpu.i = static_cast<std::uint8_t>(i);    \
   state.cycle = cycle
 #define N_IS_SET ((nz & 0x8080) != 0)
 #define Z_IS_SET ((nz & 0xFF) == 0)
 #define set_nz(value) nz = (value)
-#define compare(value) c = (value) >= m, nz = ((value)-m) & 0xFF
-#define bit(value) nz = (a & (value)) | ((value)&0x80) << 8, v = (value) >> 6 & 1
-#define SET_SUM(sum)                                           \
-  {                                                            \
-    const Sum result = (sum);                                  \
+#define compare(value) c = (value) >= m, nz = ((value) - m) & 0xFF
+#define bit(value) nz = (a & (value)) | ((value) & 0x80) << 8, v = (value) >> 6 & 1
+#define SET_SUM(sum)                                              \
+  {                                                               \
+    const Sum result = (sum);                                     \
     nz = a = result.value, c = result.carry, v = result.overflow; \
   }
 #define adc(value) SET_SUM(d == 0 ? add_binary(a, (value), c) : add_decimal(a, (value), c))
 #define sbc(value) SET_SUM(d == 0 ? add_binary(a, (value) ^ 0xFF, c) : subtract_decimal(a, (value), c))
-#define arr(mask)                                                        \
-  {                                                                       \
-    const unsigned both = a & (mask);                                     \
-    nz = both >> 1 | c << 7;                                              \
+#define arr(mask)                                                              \
+  {                                                                            \
+    const unsigned both = a & (mask);                                          \
+    nz = both >> 1 | c << 7;                                                   \
     const Sum result = d == 0 ? arrange_binary(nz) : arrange_decimal(both, c); \
-    a = result.value, c = result.carry, v = result.overflow;              \
+    a = result.value, c = result.carry, v = result.overflow;                   \
   }
-#define FLAGS                                                                                              \
-  ((N_IS_SET ? 0x80U : 0U) | v << 6 | 0x30U | d << 3 | i << 2 | (Z_IS_SET ? 2U : 0U) | c)
-#define SET_FLAGS(value)                                                         \
-  {                                                                              \
-    const unsigned flags = (value);                                              \
-    nz = (flags & 0x80) << 8 | (~flags & 2);                                     \
-    v = flags >> 6 & 1, d = flags >> 3 & 1, i = flags >> 2 & 1, c = flags & 1;   \
+#define FLAGS ((N_IS_SET ? 0x80U : 0U) | v << 6 | 0x30U | d << 3 | i << 2 | (Z_IS_SET ? 2U : 0U) | c)
+#define SET_FLAGS(value)                                                       \
+  {                                                                            \
+    const unsigned flags = (value);                                            \
+    nz = (flags & 0x80) << 8 | (~flags & 2);                                   \
+    v = flags >> 6 & 1, d = flags >> 3 & 1, i = flags >> 2 & 1, c = flags & 1; \
   }
 
 #define BYTE(value) static_cast<std::uint8_t>(value)
@@ -226,23 +247,24 @@ class Bus {
 
   unsigned read(unsigned address, std::int32_t cycle) {
     MachineState& state = machine_.state;
+    std::uint8_t& last = state.cpu.bus;
     if ((address & 0x1000) != 0) {
-      last_ = machine_.cartridge.read(state.cartridge, address, cycle);
+      last = machine_.cartridge.read(state.cartridge, address, cycle);
     } else if ((address & 0x0080) == 0) {
-      last_ = tia::read(machine_, address, cycle, last_);
+      last = BYTE(tia::read(machine_, address, cycle, last));
     } else if ((address & 0x0200) == 0) {
-      last_ = state.ram[address & 0x7F];
+      last = state.ram[address & 0x7F];
     } else {
-      last_ = riot::read(state, address, cycle);
+      last = BYTE(riot::read(state, address, cycle));
     }
     was_read_ = true;
-    return last_;
+    return last;
   }
 
   /// `cycle` is advanced if the write stops the processor.
   void write(unsigned address, unsigned value, std::int32_t& cycle) {
     MachineState& state = machine_.state;
-    last_ = value;
+    state.cpu.bus = BYTE(value);
     if ((address & 0x1000) != 0) {
       machine_.cartridge.write(state.cartridge, address, BYTE(value));
     } else if ((address & 0x0080) == 0) {
@@ -260,7 +282,6 @@ class Bus {
 
  private:
   Machine& machine_;
-  unsigned last_ = 0;
   bool was_read_ = true;
 };
 
@@ -306,55 +327,55 @@ void step_on_bus(Machine& machine) {
   base = fetch_word();      \
   address = (base + (index)) & 0xFFFF
 #define BUS_X_INDIRECT address = read_word((fetch() + x) & 0xFF)
-#define BUS_INDIRECT_Y      \
+#define BUS_INDIRECT_Y       \
   base = read_word(fetch()); \
   address = (base + y) & 0xFFFF
 #define BUS_READ bus.read(address, cycle)
 #define BUS_WRITE bus.write(address, m & 0xFF, cycle)
-#define BUS_BRANCH(condition)                                            \
-  {                                                                      \
-    const unsigned distance = fetch();                                   \
-    if (condition) {                                                     \
+#define BUS_BRANCH(condition)                                                            \
+  {                                                                                      \
+    const unsigned distance = fetch();                                                   \
+    if (condition) {                                                                     \
       const unsigned target = (pc + distance - (distance >= 0x80 ? 0x100 : 0)) & 0xFFFF; \
-      cycle += is_same_page(pc, target) ? 1 : 2;                         \
-      pc = target;                                                       \
-    }                                                                    \
+      cycle += is_same_page(pc, target) ? 1 : 2;                                         \
+      pc = target;                                                                       \
+    }                                                                                    \
   }
 #define BUS_JMP_abs pc = fetch_word();
-#define BUS_JMP_ind                                                                                       \
-  {                                                                                                       \
-    const unsigned pointer = fetch_word();                                                                \
-    const unsigned low = bus.read(pointer, cycle);                                                        \
-    pc = low | bus.read((pointer & 0xFF00) | ((pointer + 1) & 0xFF), cycle) << 8;                         \
+#define BUS_JMP_ind                                                               \
+  {                                                                               \
+    const unsigned pointer = fetch_word();                                        \
+    const unsigned low = bus.read(pointer, cycle);                                \
+    pc = low | bus.read((pointer & 0xFF00) | ((pointer + 1) & 0xFF), cycle) << 8; \
   }
-#define BUS_JSR               \
-  {                           \
+#define BUS_JSR                   \
+  {                               \
     const unsigned low = fetch(); \
-    peek();                   \
-    push(pc >> 8);            \
-    push(pc & 0xFF);          \
-    pc = low | fetch() << 8;  \
+    peek();                       \
+    push(pc >> 8);                \
+    push(pc & 0xFF);              \
+    pc = low | fetch() << 8;      \
   }
-#define BUS_RTS                \
-  {                            \
-    peek();                    \
+#define BUS_RTS                  \
+  {                              \
+    peek();                      \
     const unsigned low = pull(); \
-    pc = low | pull() << 8;    \
-    fetch();                   \
+    pc = low | pull() << 8;      \
+    fetch();                     \
   }
-#define BUS_RTI                \
-  {                            \
-    peek();                    \
-    SET_FLAGS(pull());         \
+#define BUS_RTI                  \
+  {                              \
+    peek();                      \
+    SET_FLAGS(pull());           \
     const unsigned low = pull(); \
-    pc = low | pull() << 8;    \
+    pc = low | pull() << 8;      \
   }
-#define BUS_BRK               \
-  fetch();                    \
-  push(pc >> 8);              \
-  push(pc & 0xFF);            \
-  push(FLAGS);          \
-  i = 1;                      \
+#define BUS_BRK    \
+  fetch();         \
+  push(pc >> 8);   \
+  push(pc & 0xFF); \
+  push(FLAGS);     \
+  i = 1;           \
   pc = read_word(0xFFFE);
 #define BUS_PHA push(a);
 #define BUS_PHP push(FLAGS);
@@ -382,8 +403,9 @@ void step_on_bus(Machine& machine) {
 
 // --- fast ---
 
-/// How many more passes (of those that read less than 128) a loop of `period` cycles makes over a timer that it reads `first_read` cycles from now, if it
-/// ends once the timer has fallen below `last_value`. Passes left out have no effect but the time they take.
+/// How many more passes (of those that read less than 128) a loop of `period` cycles makes over a timer that it reads
+/// `first_read` cycles from now, if it ends once the timer has fallen below `last_value`. Passes left out have no
+/// effect but the time they take.
 std::int32_t timer_passes(const Riot& riot, std::int32_t first_read, std::int32_t period, std::int32_t last_value) {
   const std::int32_t elapsed = first_read - 1 - riot.set_cycle;
   const std::int32_t end = (riot.timer - last_value) << riot.shift;  // the first cycle at which it has
@@ -425,17 +447,17 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
 #define OPERAND unsigned{instruction->operand}
 #define PC (static_cast<std::uint32_t>(instruction - code) + pc_minus_offset)
 #define RAM(address) ram[(address) & 0x7F]
-#define DISPATCH                       \
-  do {                                 \
-    if (--left < 0) goto finished;     \
+#define DISPATCH                         \
+  do {                                   \
+    if (--left < 0) goto finished;       \
     goto* kLabels[instruction->handler]; \
   } while (false)
-#define NEXT(length)      \
+#define NEXT(length)       \
   instruction += (length); \
   DISPATCH;
 // between the two instructions of a fused pair
-#define THEN(length)             \
-  instruction += (length);       \
+#define THEN(length)       \
+  instruction += (length); \
   if (--left < 0) goto finished;
 #define JUMP(target)                                                              \
   do {                                                                            \
@@ -444,22 +466,22 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
     instruction = code + jump_offset;                                             \
     pc_minus_offset = jump_target - jump_offset;                                  \
   } while (false)
-#define BRANCH_AWAY(condition)                                                          \
-  if (condition) {                                                                      \
-    t = PC + 2;                                                                         \
+#define BRANCH_AWAY(condition)                                                            \
+  if (condition) {                                                                        \
+    t = PC + 2;                                                                           \
     address = t + static_cast<unsigned>(static_cast<std::int16_t>(instruction->operand)); \
-    if ((address & 0x1000) == 0) goto handler_bus;                                      \
-    cycle += is_same_page(t, address) ? 3 : 4;                                          \
-    JUMP(address & 0xFFFF);                                                             \
-    DISPATCH;                                                                           \
-  }                                                                                     \
-  CYCLES(2);                                                                            \
+    if ((address & 0x1000) == 0) goto handler_bus;                                        \
+    cycle += is_same_page(t, address) ? 3 : 4;                                            \
+    JUMP(address & 0xFFFF);                                                               \
+    DISPATCH;                                                                             \
+  }                                                                                       \
+  CYCLES(2);                                                                              \
   NEXT(2)
-#define BRANCH(condition, extra_cycles)                                            \
-  if (condition) {                                                                 \
-    cycle += (extra_cycles);                                                       \
-    instruction += static_cast<std::int16_t>(instruction->operand);                \
-  }                                                                                \
+#define BRANCH(condition, extra_cycles)                             \
+  if (condition) {                                                  \
+    cycle += (extra_cycles);                                        \
+    instruction += static_cast<std::int16_t>(instruction->operand); \
+  }                                                                 \
   NEXT(2)
 
 // operands; `goto handler_bus` only before anything has been changed
@@ -469,82 +491,82 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
 #define INDEXED(index) \
   base = OPERAND;      \
   address = (base + (index)) & 0xFFFF
-#define X_INDIRECT                                   \
-  {                                                  \
-    const unsigned pointer = (OPERAND + x) & 0xFF;   \
-    if (pointer < 0x80 || pointer == 0xFF) goto handler_bus; \
+#define X_INDIRECT                                                   \
+  {                                                                  \
+    const unsigned pointer = (OPERAND + x) & 0xFF;                   \
+    if (pointer < 0x80 || pointer == 0xFF) goto handler_bus;         \
     base = address = RAM(pointer) | unsigned{RAM(pointer + 1)} << 8; \
   }
-#define INDIRECT_Y                                   \
-  {                                                  \
-    const unsigned pointer = OPERAND;                \
+#define INDIRECT_Y                                           \
+  {                                                          \
+    const unsigned pointer = OPERAND;                        \
     if (pointer < 0x80 || pointer == 0xFF) goto handler_bus; \
-    base = RAM(pointer) | unsigned{RAM(pointer + 1)} << 8; \
-    address = (base + y) & 0xFFFF;                   \
+    base = RAM(pointer) | unsigned{RAM(pointer + 1)} << 8;   \
+    address = (base + y) & 0xFFFF;                           \
   }
 #define RAM_ONLY \
   if ((address & 0x1280) != 0x0080) goto handler_bus
-#define READ(cycles)                                                       \
-  if ((address & 0x1000) != 0) {                                           \
-    if (!cartridge.is_plain(address)) goto handler_bus;                    \
-    m = rom[Cartridge::offset(state.cartridge, address)];                  \
-    CYCLES(cycles);                                                        \
-  } else {                                                                 \
-    CYCLES(cycles);                                                        \
+#define READ(cycles)                                                                                 \
+  if ((address & 0x1000) != 0) {                                                                     \
+    if (!cartridge.is_plain(address)) goto handler_bus;                                              \
+    m = rom[Cartridge::offset(state.cartridge, address)];                                            \
+    CYCLES(cycles);                                                                                  \
+  } else {                                                                                           \
+    CYCLES(cycles);                                                                                  \
     m = (address & 0x0280) == 0x0080 ? RAM(address) : read_chip(machine, address, cycle, base >> 8); \
   }
 #define READ_ZERO_PAGE m = address >= 0x80 ? RAM(address) : tia::read(machine, address, cycle, OPERAND)
 #define TIA_READ(address, bus) m = tia::read(machine, (address), cycle, (bus))
-#define TIA_WRITE(address)                                                                                \
-  if (static_cast<int>(m) != state.tia.no_effect[(address)&0x3F] || cycle >= quiet_cycles) {              \
-    cycle = tia::write(machine, (address), m, cycle);                                                     \
-    if (state.tia.frame_has_ended) left = 0;                                                              \
+#define TIA_WRITE(address)                                                                     \
+  if (static_cast<int>(m) != state.tia.no_effect[(address) & 0x3F] || cycle >= quiet_cycles) { \
+    cycle = tia::write(machine, (address), m, cycle);                                          \
+    if (state.tia.frame_has_ended) left = 0;                                                   \
   }
-#define TIA_WSYNC                                          \
-  if (cycle >= quiet_cycles) {                             \
-    cycle = tia::write(machine, tia::WSYNC, 0, cycle);     \
-    if (state.tia.frame_has_ended) left = 0;               \
-  } else {                                                 \
+#define TIA_WSYNC                                                           \
+  if (cycle >= quiet_cycles) {                                              \
+    cycle = tia::write(machine, tia::WSYNC, 0, cycle);                      \
+    if (state.tia.frame_has_ended) left = 0;                                \
+  } else {                                                                  \
     cycle = (cycle + kCyclesPerLine - 1) / kCyclesPerLine * kCyclesPerLine; \
   }
 #define NOT_ROM \
   if ((address & 0x1000) != 0) goto handler_bus
-#define WRITE                                \
-  if ((address & 0x0080) == 0) {             \
-    TIA_WRITE(address);                      \
-  } else if ((address & 0x0200) == 0) {      \
-    RAM(address) = BYTE(m);                  \
-  } else {                                   \
-    riot::write(state, address, m, cycle);   \
+#define WRITE                              \
+  if ((address & 0x0080) == 0) {           \
+    TIA_WRITE(address);                    \
+  } else if ((address & 0x0200) == 0) {    \
+    RAM(address) = BYTE(m);                \
+  } else {                                 \
+    riot::write(state, address, m, cycle); \
   }
-#define WRITE_ZERO_PAGE            \
-  if (address >= 0x80) {           \
-    RAM(address) = BYTE(m);        \
-  } else {                         \
-    TIA_WRITE(address);            \
+#define WRITE_ZERO_PAGE     \
+  if (address >= 0x80) {    \
+    RAM(address) = BYTE(m); \
+  } else {                  \
+    TIA_WRITE(address);     \
   }
 
-#define JMP(cycles)                                       \
-  if ((OPERAND & 0x1000) == 0) goto handler_bus;          \
-  CYCLES(cycles);                                         \
-  JUMP(OPERAND);                                          \
+#define JMP(cycles)                              \
+  if ((OPERAND & 0x1000) == 0) goto handler_bus; \
+  CYCLES(cycles);                                \
+  JUMP(OPERAND);                                 \
   DISPATCH;
-#define JSR(cycles)                                                    \
-  if (sp < 0x81 || (OPERAND & 0x1000) == 0) goto handler_bus;          \
-  CYCLES(cycles);                                                      \
-  t = PC + 2;                                                          \
-  RAM(sp) = BYTE(t >> 8);                                              \
-  RAM(sp - 1) = BYTE(t);                                               \
-  sp -= 2;                                                             \
-  JUMP(OPERAND);                                                       \
+#define JSR(cycles)                                           \
+  if (sp < 0x81 || (OPERAND & 0x1000) == 0) goto handler_bus; \
+  CYCLES(cycles);                                             \
+  t = PC + 2;                                                 \
+  RAM(sp) = BYTE(t >> 8);                                     \
+  RAM(sp - 1) = BYTE(t);                                      \
+  sp -= 2;                                                    \
+  JUMP(OPERAND);                                              \
   DISPATCH;
-#define RTS(cycles)                                                                    \
-  if (sp < 0x80 || sp > 0xFD) goto handler_bus;                                        \
-  address = RAM(sp + 1) | unsigned{RAM(sp + 2)} << 8;                                  \
+#define RTS(cycles)                                                                              \
+  if (sp < 0x80 || sp > 0xFD) goto handler_bus;                                                  \
+  address = RAM(sp + 1) | unsigned{RAM(sp + 2)} << 8;                                            \
   if ((address & (address + 1) & 0x1000) == 0 || !cartridge.is_plain(address)) goto handler_bus; \
-  CYCLES(cycles);                                                                      \
-  sp += 2;                                                                             \
-  JUMP(address + 1);                                                                   \
+  CYCLES(cycles);                                                                                \
+  sp += 2;                                                                                       \
+  JUMP(address + 1);                                                                             \
   DISPATCH;
 #define PUSH(value, cycles) \
   CYCLES(cycles);           \
@@ -555,18 +577,18 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   NEXT(1)
 #define PHA(cycles) PUSH(a, cycles)
 #define PHP(cycles) PUSH(FLAGS, cycles)
-#define PLA(cycles)                              \
-  if (sp < 0x80 || sp > 0xFE) goto handler_bus;  \
-  CYCLES(cycles);                                \
-  sp += 1;                                       \
-  a = RAM(sp);                                   \
-  set_nz(a);                                     \
+#define PLA(cycles)                             \
+  if (sp < 0x80 || sp > 0xFE) goto handler_bus; \
+  CYCLES(cycles);                               \
+  sp += 1;                                      \
+  a = RAM(sp);                                  \
+  set_nz(a);                                    \
   NEXT(1)
-#define PLP(cycles)                              \
-  if (sp < 0x80 || sp > 0xFE) goto handler_bus;  \
-  CYCLES(cycles);                                \
-  sp += 1;                                       \
-  SET_FLAGS(RAM(sp));                            \
+#define PLP(cycles)                             \
+  if (sp < 0x80 || sp > 0xFE) goto handler_bus; \
+  CYCLES(cycles);                               \
+  sp += 1;                                      \
+  SET_FLAGS(RAM(sp));                           \
   NEXT(1)
 
   if ((cpu.pc & 0x1000) == 0) goto step_outside_rom;
@@ -578,34 +600,33 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
 #undef RNDFAST_HANDLER
 
   // LDA INTIM; BNE or BPL back to it
-#define WAIT_FOR_TIMER(condition, last_value)                                                          \
-  CYCLES(2);                                                                                           \
-  if (condition) {                                                                                     \
-    cycle += 1;                                                                                        \
-    instruction -= 3;                                                                                  \
-    const std::int32_t passes =                                                                        \
-        std::min(timer_passes(state.riot, cycle + 4, 7, (last_value)), left / 2);                      \
-    cycle += 7 * passes;                                                                               \
-    left -= 2 * passes;                                                                                \
-    DISPATCH;                                                                                          \
-  }                                                                                                    \
+#define WAIT_FOR_TIMER(condition, last_value)                                                             \
+  CYCLES(2);                                                                                              \
+  if (condition) {                                                                                        \
+    cycle += 1;                                                                                           \
+    instruction -= 3;                                                                                     \
+    const std::int32_t passes = std::min(timer_passes(state.riot, cycle + 4, 7, (last_value)), left / 2); \
+    cycle += 7 * passes;                                                                                  \
+    left -= 2 * passes;                                                                                   \
+    DISPATCH;                                                                                             \
+  }                                                                                                       \
   NEXT(2)
 handler_wait_timer_zero:
   WAIT_FOR_TIMER(!Z_IS_SET, 1)
 handler_wait_timer_negative:
   WAIT_FOR_TIMER(!N_IS_SET, 0)
   // DEX or DEY; BNE back to it
-#define WAIT_FOR_COUNT(r)                                           \
-  CYCLES(2);                                                        \
-  if (!Z_IS_SET) {                                                  \
-    cycle += 1;                                                     \
-    instruction -= 1;                                               \
+#define WAIT_FOR_COUNT(r)                                                          \
+  CYCLES(2);                                                                       \
+  if (!Z_IS_SET) {                                                                 \
+    cycle += 1;                                                                    \
+    instruction -= 1;                                                              \
     const auto passes = std::clamp(static_cast<std::int32_t>(r) - 1, 0, left / 2); \
-    r -= static_cast<unsigned>(passes);                             \
-    cycle += 5 * passes;                                            \
-    left -= 2 * passes;                                             \
-    DISPATCH;                                                       \
-  }                                                                 \
+    r -= static_cast<unsigned>(passes);                                            \
+    cycle += 5 * passes;                                                           \
+    left -= 2 * passes;                                                            \
+    DISPATCH;                                                                      \
+  }                                                                                \
   NEXT(2)
 handler_wait_x:
   WAIT_FOR_COUNT(x)

@@ -29,7 +29,8 @@ struct Cpu {
   std::uint16_t nz;
   std::uint8_t a, x, y, sp;
   std::uint8_t c, v, d, i;
-  bool is_jammed;  // an illegal opcode stops the processor until a reset
+  std::uint8_t bus;  // the last byte on the data bus, where it matters: before code that is not in the cartridge
+  bool is_jammed;    // an illegal opcode stops the processor until a reset
 };
 
 /// 6532: timer and ports; its RAM is MachineState::ram.
@@ -44,10 +45,10 @@ struct Riot {
 
 /// What is plugged in and pressed, as the chips see it.
 struct Inputs {
-  std::uint8_t swcha;             // joysticks, 0 where pressed
-  std::uint8_t swchb;             // console switches
-  std::uint8_t inpt4, inpt5;      // fire buttons: 0x80, or 0 where pressed
-  std::int32_t resistance[4];     // ohm at INPT0 .. INPT3; kNoPaddle where there is none
+  std::uint8_t swcha;          // joysticks, 0 where pressed
+  std::uint8_t swchb;          // console switches
+  std::uint8_t inpt4, inpt5;   // fire buttons: 0x80, or 0 where pressed
+  std::int32_t resistance[4];  // ohm at INPT0 .. INPT3; kNoPaddle where there is none
 };
 inline constexpr std::int32_t kNoPaddle = 0x7FFFFFFF;
 
@@ -64,16 +65,16 @@ struct Tia {
   std::uint8_t colu[4];    // COLUP0, COLUP1, COLUPF, COLUBK
   std::uint8_t motion[5];  // high nibbles of HMP0, HMP1, HMM0, HMM1, HMBL
   std::uint8_t position[5];
-  std::uint8_t moving;     // bit per object: `motion` is not 0
+  std::uint8_t moving;  // bit per object: `motion` is not 0
 
   // what the registers leave open
-  bool pf_is_reflected;             // as in use; follows CTRLPF, at times only at the end of the line
-  bool first_copy_is_hidden[2];     // of a player, after RESP0 or RESP1, until the end of the line
-  std::uint8_t m0_variant;          // M0Variant
-  bool star_motion;                 // the "Cosmic Ark" effect is armed
+  bool pf_is_reflected;          // as in use; follows CTRLPF, at times only at the end of the line
+  bool first_copy_is_hidden[2];  // of a player, after RESP0 or RESP1, until the end of the line
+  std::uint8_t m0_variant;       // M0Variant
+  bool star_motion;              // the "Cosmic Ark" effect is armed
   std::uint8_t star_counter;
-  bool hmove_blanks_next_pixels;    // the next columns 0 .. 7 to be drawn will be black
-  bool is_dumping;                  // the paddles' capacitors are grounded
+  bool hmove_blanks_next_pixels;  // the next columns 0 .. 7 to be drawn will be black
+  bool is_dumping;                // the paddles' capacitors are grounded
   bool frame_has_ended;
   bool color_loss_bit;              // PAL: colour registers have bit 0 set in this frame
   std::uint16_t collisions;         // bit 2r is bit 7 of read register r, bit 2r + 1 its bit 6
@@ -82,14 +83,14 @@ struct Tia {
   std::int32_t hmove_clock;         // of the last HMOVE
   std::int32_t last_line_cycle;     // a write after this cycle ends a frame that is too long
 
-  std::int16_t no_effect[64];        // by register: a value that changes nothing if it is written now, or kNone
+  std::int16_t no_effect[64];  // by register: a value that changes nothing if it is written now, or kNone
   static constexpr std::int16_t kNone = -1;
 
   // drawing, see tia.hpp
-  std::int32_t line_clock;   // clock at which the line being drawn began
-  std::int32_t line_end;     // a change after this clock belongs to a later line
-  std::int32_t drawn_clock;  // no change takes effect before this clock
-  std::int32_t row;          // of the picture
+  std::int32_t line_clock;    // clock at which the line being drawn began
+  std::int32_t line_end;      // a change after this clock belongs to a later line
+  std::int32_t drawn_clock;   // no change takes effect before this clock
+  std::int32_t row;           // of the picture
   std::int32_t segment_from;  // the first column that is neither in the picture nor checked for collisions
   bool same_as_above;         // nothing has changed since the row above was drawn
   bool above_has_blanks;      // columns 0 .. 7 of the row above are black because of an HMOVE

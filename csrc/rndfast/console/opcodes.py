@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The 6507's instructions, described once; run as a program, writes the interpreter's C++ from them.
+"""The 6507's instructions, described once; run as a program, writes the interpreters from them.
 
-One idea: an instruction is an operation (LDA: ``a = m; set_nz(a)``), an addressing mode (where ``m``
-is) and a number of cycles. The three tables below say so for all 256 opcodes, undocumented ones
+One idea: an instruction is an operation (LDA: ``a = m; set_nz(a)``), an addressing mode (where
+``m`` is) and a number of cycles. The tables below say so for all 256 opcodes, undocumented ones
 included; everything after them is a translation into C++, and another one (into machine code, say)
 can be written beside it.
 
 Operations are statements in the common subset of Python and C++ over these names:
 ``a x y sp`` registers; ``m`` the operand, read or to be written; ``c v d i`` flags, 0 or 1;
 ``high`` the high byte of the effective address; ``t`` a scratch value. All are unsigned and must
-be left within 8 bits. ``set_nz(r)`` sets N and Z from ``r``, ``compare(r)`` sets N, Z and C from ``r - m``,
-``bit(m)``, ``adc(m)``, ``sbc(m)`` and ``arr(m)`` are BIT, ADC, SBC and ARR as a whole (the latter three
-in binary or decimal), and ``N_IS_SET`` and ``Z_IS_SET`` test the two flags.
+be left within 8 bits. ``set_nz(r)`` sets N and Z from ``r``, ``compare(r)`` sets N, Z and C from
+``r - m``, ``bit(m)``, ``adc(m)``, ``sbc(m)`` and ``arr(m)`` are BIT, ADC, SBC and ARR as a whole
+(the latter three in binary or decimal), and ``N_IS_SET`` and ``Z_IS_SET`` test the two flags.
 
 Usage: ``opcodes.py <output directory>`` writes ``opcodes_fast.inc`` and ``opcodes_bus.inc``.
 """
@@ -41,7 +41,7 @@ CPY/imm CMP/izx NOP/imm DCP/izx CPY/zp  CMP/zp  DEC/zp  DCP/zp  INY/imp CMP/imm 
 BNE/rel CMP/izy JAM/imp DCP/izy NOP/zpx CMP/zpx DEC/zpx DCP/zpx CLD/imp CMP/aby NOP/imp DCP/aby NOP/abx CMP/abx DEC/abx DCP/abx
 CPX/imm SBC/izx NOP/imm ISB/izx CPX/zp  SBC/zp  INC/zp  ISB/zp  INX/imp SBC/imm NOP/imp SBC/imm CPX/abs SBC/abs INC/abs ISB/abs
 BEQ/rel SBC/izy JAM/imp ISB/izy NOP/zpx SBC/zpx INC/zpx ISB/zpx SED/imp SBC/aby NOP/imp ISB/aby NOP/abx SBC/abx INC/abx ISB/abx
-"""  # noqa: E501
+"""
 
 # without the penalties for crossing a page and for a taken branch
 CYCLES = """
@@ -251,17 +251,28 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
                 (f"{code}_wsync", f"{start} TIA_WSYNC; {end}"),
             ]
         return [
-            (f"{code}_ram", f"{start} m = RAM(OPERAND); {opcode.body} RAM(OPERAND) = BYTE(m); {end}")
+            (
+                f"{code}_ram",
+                f"{start} m = RAM(OPERAND); {opcode.body} RAM(OPERAND) = BYTE(m); {end}",
+            )
         ]
     if mode in ("zpx", "zpy"):
         address = f"ZERO_PAGE({mode[2]})"
         if kind == "write":
             return [(code, f"{address}; {start} {opcode.body} WRITE_ZERO_PAGE; {end}")]
         return [
-            (code, f"{address}; RAM_ONLY; {start} m = RAM(address); {opcode.body} RAM(address) = BYTE(m); {end}")
+            (
+                code,
+                f"{address}; RAM_ONLY; {start} m = RAM(address); {opcode.body} RAM(address) = BYTE(m); {end}",
+            )
         ]
     if opcode.mnemonic in ("STA", "STX", "STY") and mode in ("abs", "abx", "aby", "izy"):
-        address = {"abs": "ABSOLUTE", "abx": "INDEXED(x)", "aby": "INDEXED(y)", "izy": "INDIRECT_Y"}[mode]
+        address = {
+            "abs": "ABSOLUTE",
+            "abx": "INDEXED(x)",
+            "aby": "INDEXED(y)",
+            "izy": "INDIRECT_Y",
+        }[mode]
         return [(code, f"{address}; NOT_ROM; {start} {opcode.body} WRITE; {end}")]
     return []
 
@@ -295,7 +306,9 @@ PAIRS = [
 
 def fused_handlers(handlers: dict[str, str]) -> list[tuple[str, str, str]]:
     """Return (first name, second name, C++ body) of the PAIRS, made of the bodies of `handlers`."""
-    codes = {f"{opcode.mnemonic}/{opcode.mode}": f"{opcode.code:02X}" for opcode in reversed(OPCODES)}
+    codes = {
+        f"{opcode.mnemonic}/{opcode.mode}": f"{opcode.code:02X}" for opcode in reversed(OPCODES)
+    }
 
     def name(text: str) -> str:
         mnemonic, mode, *variant = text.split("/")
@@ -324,7 +337,11 @@ def bus_body(opcode: Opcode) -> str:
     if kind == "branch":
         return f"BUS_BRANCH({BRANCHES[opcode.mnemonic]})"
     if kind == "control":
-        return f"BUS_{opcode.mnemonic}_{mode}" if opcode.mnemonic == "JMP" else f"BUS_{opcode.mnemonic}"
+        return (
+            f"BUS_{opcode.mnemonic}_{mode}"
+            if opcode.mnemonic == "JMP"
+            else f"BUS_{opcode.mnemonic}"
+        )
     if mode == "imm":
         return f"m = FETCH; {opcode.body}"
     address = {

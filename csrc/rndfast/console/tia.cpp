@@ -180,9 +180,22 @@ struct ObjectPair {
 };
 
 /// By collision latch: bits 7 and 6 of CXM0P, CXM1P, CXP0FB, CXP1FB, CXM0FB, CXM1FB, CXBLPF, CXPPMM.
-constexpr std::array<ObjectPair, 16> kPairs = {{{kM0, kP1}, {kM0, kP0}, {kM1, kP0}, {kM1, kP1}, {kP0, kPF}, {kP0, kBL},
-                                                {kP1, kPF}, {kP1, kBL}, {kM0, kPF}, {kM0, kBL}, {kM1, kPF}, {kM1, kBL},
-                                                {kBL, kPF}, {kBL, kBL}, {kP0, kP1}, {kM0, kM1}}};
+constexpr std::array<ObjectPair, 16> kPairs = {{{kM0, kP1},
+                                                {kM0, kP0},
+                                                {kM1, kP0},
+                                                {kM1, kP1},
+                                                {kP0, kPF},
+                                                {kP0, kBL},
+                                                {kP1, kPF},
+                                                {kP1, kBL},
+                                                {kM0, kPF},
+                                                {kM0, kBL},
+                                                {kM1, kPF},
+                                                {kM1, kBL},
+                                                {kBL, kPF},
+                                                {kBL, kBL},
+                                                {kP0, kP1},
+                                                {kM0, kM1}}};
 constexpr unsigned kUnusedLatch = 13;
 
 /// The latches of all pairs within a set of objects.
@@ -206,9 +219,7 @@ constexpr std::array<std::uint16_t, kNumTiaObjects> kLatchesWith = [] {
   return table;
 }();
 
-unsigned open_latches(const Tia& tia) {
-  return kLatchesOf[tia.enabled | tia.was_drawn] & ~unsigned{tia.collisions};
-}
+unsigned open_latches(const Tia& tia) { return kLatchesOf[tia.enabled | tia.was_drawn] & ~unsigned{tia.collisions}; }
 
 // --- drawing ---
 
@@ -289,9 +300,8 @@ RNDFAST_TARGET_AVX2 void paint_by_vector(const Layers& layers, std::uint8_t* row
       const auto bits = static_cast<std::uint32_t>(layers.columns[layer].words[begin / 64] >> (begin % 64));
       const auto copies = reinterpret_cast<Bytes32>(bits - Words8{});
       // to each column its byte of the 32 bits, from the same half of the vector
-      const Bytes32 spread =
-          __builtin_shufflevector(copies, copies, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
-                                  18, 18, 18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
+      const Bytes32 spread = __builtin_shufflevector(copies, copies, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
+                                                     18, 18, 18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
       pixels ^= reinterpret_cast<Bytes32>((spread & kBitOfColumn) == kBitOfColumn) & change[layer];
     }
     if (!is_whole) {

@@ -44,8 +44,7 @@ std::span<std::byte> scratch(std::size_t size) {
 EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level)
     : settings_(settings),
       switched_on_(switched_on_console(game, rom)),
-      board_(game, rom,
-             settings.grayscale && !settings.keeps_colors ? colors().grey : identity_shades()),
+      board_(game, rom, settings.grayscale && !settings.keeps_colors ? colors().grey : identity_shades(), level),
       actions_(settings.full_action_space ? game.legal_actions() : game.minimal_actions),
       resize_({picture_height(), kScreenWidth},
               {static_cast<std::size_t>(settings.img_height), static_cast<std::size_t>(settings.img_width)}, channels(),
@@ -114,7 +113,8 @@ void AtariEnv::start_game(const EnvPlan& plan) {
   const GameBoard& board = plan.board();
   console_.reset(board);
   const auto actions = plan.actions();
-  const bool fires = settings.use_fire_reset && std::find(actions.begin(), actions.end(), Action::kFire) != actions.end();
+  const bool fires =
+      settings.use_fire_reset && std::find(actions.begin(), actions.end(), Action::kFire) != actions.end();
   if (fires) console_.act(board, Action::kFire, 1, false);
   const auto bound = static_cast<std::uint32_t>(std::max(settings.noop_max, 1));
   const std::uint32_t num_noops = draw_below(bound, noop_random_);

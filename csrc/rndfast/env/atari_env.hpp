@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "rndfast/common/random.hpp"
+#include "rndfast/console/palette.hpp"
 #include "rndfast/games/game_console.hpp"
 #include "rndfast/preprocess/area_resize.hpp"
-#include "rndfast/preprocess/palette.hpp"
 
 namespace rndfast {
 
@@ -48,13 +48,13 @@ struct EnvSettings {
 /// What a step or reset reports beside the observation. Plain data, NumPy reads it as a record.
 struct StepRecord {
   float reward;
-  float reward_raw;                    // unclipped
-  float episode_return;                // of reward_raw, this step included
-  std::int32_t episode_length;         // steps, this one included
+  float reward_raw;             // unclipped
+  float episode_return;         // of reward_raw, this step included
+  std::int32_t episode_length;  // steps, this one included
   std::int32_t lives;
   std::int32_t frame_number;
   std::int32_t episode_frame_number;
-  std::int32_t room;                   // -1 where unknown
+  std::int32_t room;  // -1 where unknown
   bool terminated;
   bool truncated;
   std::uint8_t ram[kRamBytes];

@@ -46,9 +46,9 @@ inline constexpr std::array kAllActions = {
     Action::kUpFire,     Action::kRightFire,     Action::kLeftFire,    Action::kDownFire,  Action::kUpRightFire,
     Action::kUpLeftFire, Action::kDownRightFire, Action::kDownLeftFire};
 
-inline constexpr std::array kActionsWithoutFire = {
-    Action::kNoop,    Action::kUp,     Action::kRight,     Action::kLeft,    Action::kDown,
-    Action::kUpRight, Action::kUpLeft, Action::kDownRight, Action::kDownLeft};
+inline constexpr std::array kActionsWithoutFire = {Action::kNoop,   Action::kUp,        Action::kRight,
+                                                   Action::kLeft,   Action::kDown,      Action::kUpRight,
+                                                   Action::kUpLeft, Action::kDownRight, Action::kDownLeft};
 
 inline constexpr int kNumActions = kAllActions.size();
 

@@ -19,13 +19,24 @@ struct Buttons {
   bool up = false, down = false, left = false, right = false, fire = false;
 };
 
-constexpr Buttons kButtons[kNumActions] = {
-    {}, {.fire = true}, {.up = true}, {.right = true}, {.left = true}, {.down = true},
-    {.up = true, .right = true}, {.up = true, .left = true}, {.down = true, .right = true},
-    {.down = true, .left = true}, {.up = true, .fire = true}, {.right = true, .fire = true},
-    {.left = true, .fire = true}, {.down = true, .fire = true}, {.up = true, .right = true, .fire = true},
-    {.up = true, .left = true, .fire = true}, {.down = true, .right = true, .fire = true},
-    {.down = true, .left = true, .fire = true}};
+constexpr Buttons kButtons[kNumActions] = {{},
+                                           {.fire = true},
+                                           {.up = true},
+                                           {.right = true},
+                                           {.left = true},
+                                           {.down = true},
+                                           {.up = true, .right = true},
+                                           {.up = true, .left = true},
+                                           {.down = true, .right = true},
+                                           {.down = true, .left = true},
+                                           {.up = true, .fire = true},
+                                           {.right = true, .fire = true},
+                                           {.left = true, .fire = true},
+                                           {.down = true, .fire = true},
+                                           {.up = true, .right = true, .fire = true},
+                                           {.up = true, .left = true, .fire = true},
+                                           {.down = true, .right = true, .fire = true},
+                                           {.down = true, .left = true, .fire = true}};
 
 Buttons buttons_of(Action action) {
   return action == Action::kReset ? Buttons{} : kButtons[static_cast<unsigned>(action)];
@@ -33,14 +44,16 @@ Buttons buttons_of(Action action) {
 
 }  // namespace
 
-GameBoard::GameBoard(const Game& game, std::span<const std::uint8_t> rom, std::span<const std::uint8_t, 256> shades)
+GameBoard::GameBoard(const Game& game, std::span<const std::uint8_t> rom, std::span<const std::uint8_t, 256> shades,
+                     SimdLevel level)
     : game_(&game),
       board_{Cartridge(game.scheme, rom),
              game.wiring,
              game.first_line,
              game.height,
              game.allows_hmove_blanks,
-             static_cast<std::uint8_t>(game.starts_with_difficulty_a ? 3 : 0)} {
+             static_cast<std::uint8_t>(game.starts_with_difficulty_a ? 3 : 0),
+             level} {
   std::copy(shades.begin(), shades.end(), shades_);
 }
 

@@ -19,7 +19,8 @@ class GameBoard {
  public:
   /// `shades` gives the byte that stands for each colour in pictures. Throws std::invalid_argument if the ROM's size
   /// is wrong.
-  GameBoard(const Game& game, std::span<const std::uint8_t> rom, std::span<const std::uint8_t, 256> shades);
+  GameBoard(const Game& game, std::span<const std::uint8_t> rom, std::span<const std::uint8_t, 256> shades,
+            SimdLevel level = detect_simd_level());
 
   const Game& game() const { return *game_; }
   const Board& board() const { return board_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "rndfast/preprocess/palette.hpp"
+#include "rndfast/console/palette.hpp"
 
 #include <cstddef>
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""How many environment steps per second? rndfast beside EnvPool and ale-py, in one run.
+
+Each game is stepped by the three in turn, a few batches at a time, round after round, so that
+other load on the machine and its clock touch all alike. A step is four console frames, the maximum
+of the last two, grey, 84x84, a stack of four, sticky actions 0.25; actions are random. One thread
+is measured in CPU time, all cores in wall time.
+
+Usage: ``python benchmarks/bench_env.py [--rounds 7] [--num-envs 128] [--json FILE] [game ...]``
+EnvPool is optional: ``pip install envpool``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rndfast
+from rndfast import _core
+from rndfast.games import env_id
+
+GAMES = ("montezuma_revenge", "breakout", "pong", "venture", "seaquest", "private_eye")
+STICKINESS = 0.25
+BATCHES_PER_ROUND = {"rndfast": 24, "ale-py": 6, "envpool": 6}  # about the same time for each
+
+Step = Callable[[], object]
+
+
+def rndfast_stepper(game: str, num_envs: int, num_threads: int, **settings: Any) -> Step:
+    """Return a function that steps a batch of ours with random actions."""
+    envs = rndfast.AtariVectorEnv(game, num_envs, num_threads=num_threads, **settings)
+    envs.reset(seed=0)
+    rng = np.random.default_rng(0)
+    return lambda: envs.step(rng.integers(0, envs.num_actions, num_envs))
+
+
+def ale_stepper(game: str, num_envs: int, num_threads: int) -> Step:
+    """Return a function that steps a batch of ale-py's."""
+    from ale_py.vector_env import AtariVectorEnv
+
+    envs = AtariVectorEnv(
+        game, num_envs, num_threads=num_threads, repeat_action_probability=STICKINESS
+    )
+    envs.reset()
+    num_actions = len(envs.ale.get_action_set())
+    rng = np.random.default_rng(0)
+    return lambda: envs.step(rng.integers(0, num_actions, num_envs))
+
+
+def envpool_stepper(game: str, num_envs: int, num_threads: int) -> Step:
+    """Return a function that steps a batch of EnvPool's."""
+    import envpool
+
+    envs = envpool.make(
+        env_id(game).removeprefix("rndfast/"),
+        env_type="gymnasium",
+        num_envs=num_envs,
+        num_threads=num_threads,
+        repeat_action_probability=STICKINESS,
+    )
+    envs.reset()
+    num_actions = int(envs.action_space.n)
+    rng = np.random.default_rng(0)
+    return lambda: envs.step(rng.integers(0, num_actions, num_envs).astype(np.int32))
+
+
+STEPPERS = {"rndfast": rndfast_stepper, "ale-py": ale_stepper, "envpool": envpool_stepper}
+
+
+def measure(
+    game: str, num_envs: int, num_threads: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Steps per second of each library, one figure for each round."""
+    steppers = {
+        name: make(game, num_envs, num_threads)
+        for name, make in STEPPERS.items()
+        if name != "envpool" or importlib.util.find_spec("envpool") is not None
+    }
+    rates: dict[str, list[float]] = {name: [] for name in steppers}
+    for round_number in range(rounds + 1):  # the first one warms up
+        for name, step in steppers.items():
+            started = clock()
+            for _ in range(BATCHES_PER_ROUND[name]):
+                step()
+            rate = num_envs * BATCHES_PER_ROUND[name] / (clock() - started)
+            if round_number > 0:
+                rates[name].append(rate)
+    return rates
+
+
+def us_per_frame(game: str, num_envs: int, rounds: int, frameskip: int) -> float:
+    """CPU microseconds of a console frame; only one in ``frameskip`` is drawn."""
+    step = rndfast_stepper(
+        game, num_envs, 1, frameskip=frameskip, maxpool=False, img_height=210, img_width=160,
+        stack_num=1,
+    )  # fmt: skip
+    batches = max(1, 32 // frameskip)
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        for _ in range(batches):
+            step()
+        times.append((time.process_time() - started) / (num_envs * batches * frameskip))
+    return 1e6 * min(times)
+
+
+def us_per_preprocessed_step(game: str, rounds: int) -> float:
+    """CPU microseconds to pool two pictures of a game and resize them to 84x84."""
+    console = rndfast.Console(game)
+    pictures = []
+    for _ in range(129):
+        console.act(0)
+        pictures.append(console.screen_grey)
+    first, second = np.stack(pictures[:-1]), np.stack(pictures[1:])
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        _core.area_resize(first, 84, 84, second=second)
+        times.append((time.process_time() - started) / len(first))
+    return 1e6 * min(times)
+
+
+def spread(rates: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})"
+
+
+def compare(games: list[str], num_envs: int, rounds: int) -> dict[str, Any]:
+    """Measure and print a line for each game; return all figures."""
+    figures: dict[str, Any] = {}
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for num_threads, clock, unit in (
+        (1, time.process_time, "CPU second, one thread"),
+        (num_cores or 1, time.perf_counter, f"second, {num_cores} threads"),
+    ):
+        print(f"\nsteps per {unit}: median (range) of {rounds} rounds of {num_envs} environments")
+        ratios: dict[str, list[float]] = {}
+        for game in games:
+            rates = measure(game, num_envs, num_threads, rounds, clock)
+            figures[f"{game}, {unit}"] = rates
+            line = [f"{game:18s}"] + [f"{name} {spread(rates[name])}" for name in rates]
+            for peer in rates.keys() - {"rndfast"}:
+                ratio = statistics.median(rates["rndfast"]) / statistics.median(rates[peer])
+                ratios.setdefault(peer, []).append(ratio)
+                line.append(f"{ratio:.1f}x {peer}")
+            print("  ".join(line), flush=True)
+        for peer, values in ratios.items():
+            print(f"median {statistics.median(values):.1f}x {peer}, lowest {min(values):.1f}x")
+    return figures
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("games", nargs="*", default=list(GAMES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--num-envs", type=int, default=128)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("rndfast", "ale-py", "envpool")
+        if importlib.util.find_spec(name.replace("-", "_"))
+    }
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, {versions}")
+    figures = compare(arguments.games, arguments.num_envs, arguments.rounds)
+
+    print("\nCPU microseconds: a frame not drawn, a frame drawn; pooling and resizing of a step")
+    for game in arguments.games:
+        costs = (
+            us_per_frame(game, arguments.num_envs, arguments.rounds, frameskip=32),
+            us_per_frame(game, arguments.num_envs, arguments.rounds, frameskip=1),
+            us_per_preprocessed_step(game, arguments.rounds),
+        )
+        figures[f"{game}, microseconds"] = costs
+        print(f"{game:18s}  {costs[0]:6.1f}  {costs[1]:6.1f}  {costs[2]:6.1f}", flush=True)
+
+    envs = rndfast.AtariVectorEnv("pong", 8)
+    envs.reset(seed=0)
+    print(f"\nbytes per environment, with pictures and stack: {len(envs.snapshot()) // 8:,}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(versions | figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
