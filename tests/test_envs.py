@@ -733,7 +733,7 @@ def test_the_single_env_shows_what_the_vector_env_does_but_waits_for_reset() -> 
             assert info["episode_length"] == 23
             num_ends += 1
             with pytest.raises(
-                RuntimeError, match=r"env \[0\] have ended and autoreset is disabled"
+                RuntimeError, match="env 0 has ended and autoreset is disabled"
             ):
                 env.step(0)
             obs, info = env.reset()

@@ -51,11 +51,12 @@ class Batch {
     std::vector<std::int64_t> seed_values = vector_of("seeds", seeds, ids.size());
     Results results = new_results(ids, py::none());
     auto call = batch_->start_reset(std::move(ids), std::move(seed_values), outputs_of(results));
-    start(std::move(call), std::move(results));
+    start(std::move(call), std::move(results), true);
     finish_all();
   }
 
   void send(const ArrayArg<std::int64_t>& env_ids, const ArrayArg<std::int64_t>& actions, const py::object& out) {
+    finish_resets();
     std::vector<std::int64_t> ids = require_env_ids(env_ids);
     for (const std::int64_t id : ids) {
       if (is_under_way_[static_cast<std::size_t>(id)]) {
@@ -63,13 +64,22 @@ class Batch {
                                  " is still under way: call recv() before stepping it again");
       }
     }
+    if (batch_->plan().settings().autoreset == Autoreset::kDisabled) {
+      for (const std::int64_t id : ids) {
+        if (!batch_->has_ended(static_cast<std::size_t>(id))) continue;
+        throw std::runtime_error("the episode of env " + std::to_string(id) +
+                                 " has ended and autoreset is disabled: "
+                                 "call reset(options={\"reset_mask\": mask}) first");
+      }
+    }
     std::vector<std::int64_t> action_values = vector_of("actions", actions, ids.size());
     Results results = new_results(ids, out);
     auto call = batch_->start_step(std::move(ids), std::move(action_values), outputs_of(results));
-    start(std::move(call), std::move(results));
+    start(std::move(call), std::move(results), false);
   }
 
   ReceivedResults receive() {
+    finish_resets();
     if (calls_.empty()) throw std::runtime_error("nothing is under way: call send() before recv()");
     finish_first();
     Results results = std::move(calls_.front().results);
@@ -77,12 +87,9 @@ class Batch {
     return {results.env_ids, results.observations, results.records, results.final_records, results.final_observations};
   }
 
-  bool is_idle() const { return calls_.empty(); }
-
-  py::array_t<bool> has_ended() const {
-    py::array_t<bool> out(static_cast<py::ssize_t>(batch_->num_envs()));
-    for (std::size_t env = 0; env < batch_->num_envs(); ++env) out.mutable_data()[env] = batch_->has_ended(env);
-    return out;
+  /// Whether no step is under way. A reset that Ctrl-C interrupted goes on by itself.
+  bool is_idle() const {
+    return std::ranges::all_of(calls_, [](const PendingCall& call) { return call.is_reset; });
   }
 
   std::pair<PixelArray, AnyArray> observe() {
@@ -129,6 +136,7 @@ class Batch {
   struct PendingCall {
     AtariBatch::Call call;
     Results results;
+    bool is_reset;
   };
 
   std::vector<std::int64_t> require_env_ids(const ArrayArg<std::int64_t>& env_ids) const {
@@ -185,15 +193,19 @@ class Batch {
             results.final_records.mutable_data(), results.final_observations.mutable_data()};
   }
 
-  void start(AtariBatch::Call call, Results results) {
+  void start(AtariBatch::Call call, Results results, bool is_reset) {
     for (py::ssize_t i = 0; i < results.env_ids.size(); ++i) {
       is_under_way_[static_cast<std::size_t>(results.env_ids.at(i))] = true;
     }
-    calls_.push_back({std::move(call), std::move(results)});
+    calls_.push_back({std::move(call), std::move(results), is_reset});
   }
 
-  /// Waits for the oldest call. If Ctrl-C interrupts it, the call is still the oldest one.
+  /// Waits for the oldest call. If Ctrl-C interrupts it, the call is still the oldest one. Meanwhile other threads of
+  /// Python run, and would finish and remove the same call: they are refused.
   void finish_first() {
+    if (is_waiting_) throw std::runtime_error("the environment is in use by another thread");
+    is_waiting_ = true;
+    const std::unique_ptr<bool, void (*)(bool*)> guard(&is_waiting_, [](bool* flag) { *flag = false; });
     PendingCall& first = calls_.front();
     const auto release = [&] {
       for (py::ssize_t i = 0; i < first.results.env_ids.size(); ++i) {
@@ -213,6 +225,14 @@ class Batch {
     release();
   }
 
+  /// Waits for a reset that Ctrl-C interrupted.
+  void finish_resets() {
+    while (!calls_.empty() && calls_.front().is_reset) {
+      finish_first();
+      calls_.pop_front();
+    }
+  }
+
   /// Waits for all calls and forgets their results.
   void finish_all() {
     while (!calls_.empty()) {
@@ -222,6 +242,7 @@ class Batch {
   }
 
   std::vector<bool> is_under_way_;
+  bool is_waiting_ = false;  // guarded by the GIL, as all that is not the core's
   std::deque<PendingCall> calls_;
   std::unique_ptr<AtariBatch> batch_;  // last: its threads write to the results of calls_ until they end
 };
@@ -292,8 +313,7 @@ void bind_atari_batch(py::module_& m) {
       .def("snapshot", &Batch::snapshot, "The state of all environments.")
       .def("restore", &Batch::restore, "snapshot"_a, "Return to a state.")
       .def("require_owner", &Batch::require_owner, "Raise RuntimeError in a forked process.")
-      .def_property_readonly("is_idle", &Batch::is_idle, "Whether nothing is under way.")
-      .def_property_readonly("has_ended", &Batch::has_ended, "``(N,)`` bool: the episode is over.")
+      .def_property_readonly("is_idle", &Batch::is_idle, "Whether no step is under way.")
       .def_property_readonly("num_threads", &Batch::num_threads, "Worker threads.")
       .def_property_readonly("action_set", &Batch::action_set, "The Arcade Learning Environment's numbers of actions.");
 }

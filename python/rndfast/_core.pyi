@@ -202,14 +202,9 @@ class AtariBatch:
         The Arcade Learning Environment's numbers of actions.
         """
     @property
-    def has_ended(self) -> numpy.typing.NDArray[numpy.bool]:
-        """
-        ``(N,)`` bool: the episode is over.
-        """
-    @property
     def is_idle(self) -> bool:
         """
-        Whether nothing is under way.
+        Whether no step is under way.
         """
     @property
     def num_threads(self) -> int:
@@ -406,7 +401,7 @@ def gae(rewards: numpy.typing.NDArray[numpy.float32], values: numpy.typing.NDArr
         >>> gae(one, 0 * one, np.zeros(1, np.float32), gamma=1.0, gae_lambda=1.0).tolist()
         [[2.0], [1.0]]
     """
-def games() -> list[dict]:
+def games() -> list[dict[str, typing.Any]]:
     """
     The facts known about each game, by name.
     """

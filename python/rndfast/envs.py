@@ -260,8 +260,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
                 way, or, without autoreset, where an episode has ended.
             KeyboardInterrupt: At Ctrl-C. The step goes on: `recv` returns its results.
         """
-        if not self._usable_batch().is_idle:
-            raise RuntimeError("a step is under way: call recv() or reset() first")
+        self._idle_batch()
         self.send(actions, out=out)
         return self.recv()
 
@@ -293,13 +292,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             env_ids = _checked_integers("env_ids", env_ids)
             if env_ids.ndim != 1:
                 raise ValueError(f"env_ids must have shape (n,), got {env_ids.shape}")
+            if (bad := env_ids[(env_ids < 0) | (env_ids >= self.num_envs)]).size:
+                raise ValueError(f"env_ids must be in [0, {self.num_envs - 1}], got {bad[0]}")
         checked = self._checked_actions(actions, env_ids)
-        if self.autoreset_mode is AutoresetMode.DISABLED and batch.has_ended[env_ids].any():
-            ended = env_ids[batch.has_ended[env_ids]].tolist()
-            raise RuntimeError(
-                f"the episodes of env {ended} have ended and autoreset is disabled: "
-                'call reset(options={"reset_mask": mask}) first'
-            )
         batch.send(env_ids, checked, out)
 
     def recv(self) -> Step:
@@ -326,12 +321,14 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
     def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
         """Return what each console shows, ``(H, 160, 3)`` uint8; H is 210 for most games.
 
-        Pooled as observations are: the brighter of the last two frames, with ``maxpool``.
+        Pooled as observations are: after a step the brighter of its last two frames, with
+        ``maxpool``.
 
         Raises:
-            RuntimeError: Without ``render_mode="rgb_array"``, before `reset` or after `close`.
+            RuntimeError: Without ``render_mode="rgb_array"``, before `reset`, after `close`, or
+                while a `send` is under way.
         """
-        batch = self._usable_batch()
+        batch = self._idle_batch()
         if self.render_mode is None:
             raise RuntimeError('make the environment with render_mode="rgb_array" to render it')
         if not self._is_reset:
@@ -344,9 +341,10 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         Restoring it continues exactly: the same actions give the same bytes.
 
         Raises:
-            RuntimeError: Before `reset`, after `close`, or in a forked child.
+            RuntimeError: Before `reset`, after `close`, in a forked child, or while a `send` is
+                under way.
         """
-        batch = self._usable_batch()
+        batch = self._idle_batch()
         if not self._is_reset:
             raise RuntimeError("call reset() before snapshot()")
         return batch.snapshot()
@@ -355,17 +353,17 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         """Return to a state that `snapshot` gave, here or in another process.
 
         Args:
-            snapshot: Of environments of the same game, number and observation settings.
+            snapshot: Of environments of the same game, number and settings (but reward clipping).
 
         Raises:
             TypeError: If it is not bytes.
             ValueError: If it is damaged, or of other environments or another build of rndfast. The
                 environments are unchanged.
-            RuntimeError: After `close`, or in a forked child.
+            RuntimeError: After `close`, in a forked child, or while a `send` is under way.
         """
         if not isinstance(snapshot, bytes):
             raise TypeError(f"snapshot must be bytes, got {type(snapshot).__name__}")
-        self._usable_batch().restore(snapshot)
+        self._idle_batch().restore(snapshot)
         self._is_reset = True
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -384,6 +382,12 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             raise RuntimeError("the environment is closed: make a new one")
         self._batch.require_owner()
         return self._batch
+
+    def _idle_batch(self) -> _core.AtariBatch:
+        batch = self._usable_batch()
+        if not batch.is_idle:
+            raise RuntimeError("a step is under way: call recv() or reset() first")
+        return batch
 
     def _console_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
         values = {"env_id": env_ids.astype(np.int32)}

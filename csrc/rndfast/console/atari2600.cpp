@@ -32,8 +32,9 @@ std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
 
 Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
                            bool is_literal) const {
-  return {state,      board.cartridge, {board.first_line, height_}, board.allows_hmove_blanks, picture, shades,
-          is_literal, board.simd_level};
+  const std::int32_t lines_above = state.tia.was_reset_in_frame ? board.first_line : 0;
+  const Window window = {board.first_line, std::min(height_ + lines_above, kMaxScreenHeight)};
+  return {state, board.cartridge, window, board.allows_hmove_blanks, picture, shades, is_literal, board.simd_level};
 }
 
 void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {
@@ -66,6 +67,7 @@ void Atari2600::reset(const Board& board, Mt19937& random) {
   state_.num_lines = 0;
   riot::reset(state_.riot, 25 + static_cast<std::int32_t>(random() % 75));
   tia::reset(state_.tia, tv_format_ == TvFormat::kPal ? kMaxLinesPal : kMaxLinesNtsc);
+  if (state_.is_partial) tia::restart_frame(state_.tia);
   board.cartridge.reset(state_.cartridge);
   if (board.cartridge.has_ram()) {
     for (auto& byte : state_.cartridge.ram) byte = static_cast<std::uint8_t>(random());

@@ -91,6 +91,7 @@ struct Tia {
   std::int32_t line_end;      // a change after this clock belongs to a later line
   std::int32_t drawn_clock;   // no change takes effect before this clock
   std::int32_t row;           // of the picture
+  bool was_reset_in_frame;    // the picture then begins with line 0
   std::int32_t segment_from;  // the first column that is neither in the picture nor checked for collisions
   bool same_as_above;         // nothing has changed since the row above was drawn
   bool above_has_blanks;      // columns 0 .. 7 of the row above are black because of an HMOVE

@@ -416,7 +416,6 @@ bool end_line(Tia& tia) {
     tia.star_counter = (tia.star_counter + 1) & 3;
     const int position = tia.position[kM0] - kShift[tia.star_counter];
     tia.position[kM0] = static_cast<std::uint8_t>(position < 0 ? position + kScreenWidth : position);
-    tia.no_effect[NUSIZ0] = Tia::kNone;
     tia.m0_variant = tia.star_counter == 1 ? kM0Wide : tia.star_counter == 2 ? kM0Absent : kM0Normal;
     changed |= 1U << kM0;
   }
@@ -501,6 +500,11 @@ std::int32_t column_at(const Tia& tia, std::int32_t clock) {
 void draw_literally(Machine& machine, std::int32_t clock) {
   Tia& tia = machine.state.tia;
   if (clock <= tia.drawn_clock || tia.row == machine.window.height) return;
+  if (tia.row == 0 && tia.line_clock == kNever) {  // after restart_frame()
+    if (clock < kClocksPerLine * machine.window.first_line) return;
+    tia.line_clock = 0;
+    set_line_end(tia, machine.window);
+  }
   advance(machine, clock);
   if (tia.row == machine.window.height || clock < tia.line_clock) return;
   tia.drawn_clock = clock;
@@ -603,9 +607,12 @@ void write_ctrlpf(Machine& machine, unsigned value, std::int32_t clock) {
   if (acts_now) tia.pf_is_reflected = is_reflected;
 }
 
+/// Whether a line that has ended, drawn or not yet, may have left missile 0 elsewhere, or other than NUSIZ0 says.
+bool has_star_effects(const Tia& tia) { return tia.star_motion || tia.m0_variant != kM0Normal; }
+
 void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t clock) {
   Tia& tia = machine.state.tia;
-  const bool restores_m0 = player == 0 && tia.m0_variant != kM0Normal;
+  const bool restores_m0 = player == 0 && has_star_effects(tia);
   if (tia.nusiz[player] == value && !tia.first_copy_is_hidden[player] && !restores_m0) return;
   settle(machine, 1U << player | 1U << (kM0 + player), arrive(machine, clock + 8));
   tia.drawn_clock = clock + 8;
@@ -688,7 +695,7 @@ void write_resm(Machine& machine, unsigned object, std::int32_t clock, std::int3
   } else if (since_hmove == 18 && beam == 27) {
     position = 5;
   }
-  const bool restores_m0 = object == kM0 && tia.m0_variant != kM0Normal;
+  const bool restores_m0 = object == kM0 && has_star_effects(tia);
   if (tia.position[object] == position && !restores_m0) return;
   settle(machine, 1U << object, arrive(machine, clock + delay));
   if (delay != 0) tia.drawn_clock = std::max(tia.drawn_clock, clock + delay);
@@ -811,6 +818,9 @@ void clear_collisions(Machine& machine, std::int32_t clock) {
 inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
   const auto byte = static_cast<std::int16_t>(value);
   switch (address) {
+    case NUSIZ0:
+      tia.no_effect[address] = tia.star_motion ? Tia::kNone : byte;
+      break;
     case CTRLPF:
       tia.no_effect[address] = tia.pf_is_reflected == ((value & kReflect) != 0) ? byte : Tia::kNone;
       break;
@@ -935,8 +945,10 @@ inline std::int32_t delay_of(unsigned address, std::int32_t cycle) {
       break;
     case HMM0:
       if (value >> 4 == 6 && tia.motion[kM0] == 7 && clock == tia.hmove_clock + 63) {
+        arrive(machine, clock);  // lines that have ended are not affected
         tia.star_motion = true;
         tia.star_counter = 0;
+        tia.no_effect[NUSIZ0] = Tia::kNone;
       }
       [[fallthrough]];
     case HMP0:
@@ -1027,6 +1039,7 @@ void reset(Tia& tia, std::int32_t max_lines) {
 
 void begin_frame(Tia& tia, const Window& window) {
   tia.frame_has_ended = false;
+  tia.was_reset_in_frame = false;
   tia.row = 0;
   tia.line_clock = kClocksPerLine * window.first_line;
   set_line_end(tia, window);
@@ -1036,6 +1049,12 @@ void begin_frame(Tia& tia, const Window& window) {
   tia.cut = 0;
   tia.was_drawn = 0;
   std::fill(std::begin(tia.shape_from), std::end(tia.shape_from), 0);
+}
+
+void restart_frame(Tia& tia) {
+  tia.was_reset_in_frame = true;
+  tia.line_clock = kNever;
+  tia.line_end = std::numeric_limits<std::int32_t>::max();
 }
 
 void rebase(Tia& tia, std::int32_t cycles) {

@@ -91,6 +91,9 @@ void reset(Tia& tia, std::int32_t max_lines);
 /// Prepares for drawing a frame from the first line of `window` on.
 void begin_frame(Tia& tia, const Window& window);
 
+/// After a reset before the frame's end: it goes on with line 0, of which nothing is drawn before the window begins.
+void restart_frame(Tia& tia);
+
 /// Shifts every time by -`cycles`.
 void rebase(Tia& tia, std::int32_t cycles);
 

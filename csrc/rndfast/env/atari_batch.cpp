@@ -81,7 +81,8 @@ void AtariBatch::observe(std::size_t env, std::uint8_t* observation, StepRecord&
 void AtariBatch::render(std::size_t env, std::uint8_t* rgb) {
   GameConsole& console = envs_[env].console();
   const std::uint8_t* const last = console.picture(plan_.board(), 0);
-  const std::uint8_t* const other = plan_.pools() ? console.picture(plan_.board(), 1) : last;
+  const bool pools = plan_.pools() && !envs_[env].is_at_start();
+  const std::uint8_t* const other = pools ? console.picture(plan_.board(), 1) : last;
   plan_.pool_colors(last, other, rgb);
 }
 
@@ -94,10 +95,24 @@ std::string AtariBatch::description() const {
   };
   add("state bytes", sizeof(AtariEnv));
   add("frame bytes", frames_per_env_);
+  add("repeat_action_probability", settings.game.repeat_action_probability);
+  add("mode", settings.mode.value_or(plan_.board().game().modes.front()));
+  add("difficulty", settings.difficulty);
+  add("max_num_frames_per_episode", settings.max_num_frames_per_episode);
+  add("frameskip", settings.frameskip);
+  add("maxpool", settings.maxpool);
+  add("grayscale", settings.grayscale);
+  add("keeps_colors", settings.keeps_colors);
   add("img_height", settings.img_height);
+  add("img_width", settings.img_width);
   add("stack_num", settings.stack_num);
-  add("grayscale", static_cast<int>(settings.grayscale));
-  add("colors kept", static_cast<int>(settings.keeps_colors));
+  add("noop_max", settings.noop_max);
+  add("use_fire_reset", settings.use_fire_reset);
+  add("episodic_life", settings.episodic_life);
+  add("life_loss_info", settings.life_loss_info);
+  add("full_action_space", settings.full_action_space);
+  add("ale_compatible", settings.ale_compatible);
+  add("autoreset", static_cast<int>(settings.autoreset));
   return text;
 }
 

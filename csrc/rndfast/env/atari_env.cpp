@@ -130,7 +130,7 @@ void AtariEnv::reset(const EnvPlan& plan, const Frames& frames, StepRecord& reco
   const bool goes_on = game_goes_on_;
   game_goes_on_ = false;
   if (goes_on) play(plan, frames, Action::kNoop, record);
-  if (!goes_on || has_ended_) {
+  if (!goes_on || (has_ended_ && !game_goes_on_)) {  // a further life may be lost on the way
     start_game(plan);
     const std::uint8_t* const picture = console_.picture(plan.board(), 0);
     if (frames.pooled != nullptr) plan.pool(picture, picture, frames.pooled);

@@ -125,6 +125,7 @@ class AtariEnv {
   void describe(const EnvPlan& plan, StepRecord& record) const;
 
   bool has_ended() const { return has_ended_; }
+  bool is_at_start() const { return episode_length_ == 0; }
   GameConsole& console() { return console_; }
 
  private:

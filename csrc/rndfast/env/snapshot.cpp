@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/env/snapshot.hpp"
 
-#include <array>
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string_view>
@@ -13,6 +13,11 @@ namespace {
 
 constexpr std::string_view kMagic = "rndfast snapshot 1: ";
 constexpr std::size_t kSumBytes = sizeof(std::uint64_t);
+
+/// Whether a description can be shown, which a damaged one perhaps cannot.
+bool is_printable(std::string_view text) {
+  return std::ranges::all_of(text, [](char character) { return character >= ' ' && character <= '~'; });
+}
 
 }  // namespace
 
@@ -31,10 +36,11 @@ void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& des
                      std::initializer_list<std::span<std::uint8_t>> parts) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::size_t line_end = text.find('\n');
-  if (!text.starts_with(kMagic) || line_end == std::string_view::npos) {
+  const bool is_whole = text.starts_with(kMagic) && line_end != std::string_view::npos;
+  const std::string_view found = is_whole ? text.substr(kMagic.size(), line_end - kMagic.size()) : "";
+  if (!is_whole || !is_printable(found)) {
     throw std::invalid_argument("these bytes are not a snapshot made by this version of rndfast");
   }
-  const std::string_view found = text.substr(kMagic.size(), line_end - kMagic.size());
   if (found != description) {
     throw std::invalid_argument("the snapshot must be of '" + description + "', got one of '" + std::string(found) +
                                 "'");
