@@ -1,6 +1,7 @@
 # One command for each chore; `make` lists them. Everything goes into .venv, nothing else is touched.
 PYTHON ?= python3
 BIN := .venv/bin
+CLANG ?= clang++-16
 RUN_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # The only pin of torch is in requirements-dev.txt. On Linux the plain name would be a CUDA build of gigabytes.
 TORCH := $(shell grep '^torch==' requirements-dev.txt)
@@ -9,7 +10,7 @@ SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-python test-cpp lint format types stubs sanitize package bench clean
+.PHONY: help setup demo test test-python test-cpp lint format types stubs sanitize fuzz exactness package bench clean
 
 help:  ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -65,6 +66,16 @@ sanitize: .venv/installed  ## run the C++ tests under ASan, UBSan and TSan
 	for preset in asan tsan; do \
 	  cmake --preset $$preset && cmake --build --preset $$preset && ctest --preset $$preset || exit 1; \
 	done
+
+fuzz: setup  ## run random bytes as games for ten minutes, under ASan and UBSan; needs Clang
+	cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=$(CLANG) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DRNDFAST_PYTHON=OFF -DRNDFAST_FUZZ=ON -DRNDFAST_SANITIZE=fuzzer-no-link,address,undefined
+	cmake --build build/fuzz --target console_fuzz
+	$(BIN)/python -m tests.fuzz.seeds build/fuzz/corpus
+	build/fuzz/console_fuzz -max_total_time=600 -max_len=16500 -len_control=0 -timeout=20 build/fuzz/corpus
+
+exactness: setup  ## compare the console with ale-py for an hour: all games and thousands of random programs
+	$(BIN)/python -m tests.exactness --frames 20000 --micro-roms 5000
 
 package: setup  ## build sdist and wheel and try the wheel in a clean environment
 	$(BIN)/python .ci/check_package.py

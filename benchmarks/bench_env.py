@@ -100,11 +100,8 @@ def measure(
 
 
 def us_per_frame(game: str, num_envs: int, rounds: int, frameskip: int) -> float:
-    """CPU microseconds of a console frame; only one in ``frameskip`` is drawn."""
-    step = rndfast_stepper(
-        game, num_envs, 1, frameskip=frameskip, maxpool=False, img_height=210, img_width=160,
-        stack_num=1,
-    )  # fmt: skip
+    """CPU microseconds of a console frame; one in ``frameskip`` is drawn, resized and returned."""
+    step = rndfast_stepper(game, num_envs, 1, frameskip=frameskip, maxpool=False, stack_num=1)
     batches = max(1, 32 // frameskip)
     times = []
     for _ in range(rounds):
@@ -177,7 +174,8 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, {versions}")
     figures = compare(arguments.games, arguments.num_envs, arguments.rounds)
 
-    print("\nCPU microseconds: a frame not drawn, a frame drawn; pooling and resizing of a step")
+    print("\nCPU microseconds: a frame not drawn; a frame drawn, resized and returned;")
+    print("of the latter, pooling two pictures and resizing")
     for game in arguments.games:
         costs = (
             us_per_frame(game, arguments.num_envs, arguments.rounds, frameskip=32),

@@ -1016,7 +1016,6 @@ def test_info_can_be_turned_into_lists(mode: AutoresetMode) -> None:
 
 
 def test_arrays_can_be_turned_into_tensors() -> None:
-    pytest.importorskip("array_api_compat", reason="Gymnasium's NumpyToTorch needs it")
     import torch
 
     plain = list(step_wrapped(wrapped(NEXT_STEP, lambda envs: envs)))

@@ -732,9 +732,7 @@ def test_the_single_env_shows_what_the_vector_env_does_but_waits_for_reset() -> 
         if truncated:
             assert info["episode_length"] == 23
             num_ends += 1
-            with pytest.raises(
-                RuntimeError, match="env 0 has ended and autoreset is disabled"
-            ):
+            with pytest.raises(RuntimeError, match="env 0 has ended and autoreset is disabled"):
                 env.step(0)
             obs, info = env.reset()
             all_obs, *_ = envs.step(np.array([0]))
