@@ -17,7 +17,6 @@ from typing import Any
 
 import ale_py
 import ale_py.roms
-import ale_py.vector_env
 import gymnasium
 import gymnasium.wrappers.vector as vector_wrappers
 import numpy as np
@@ -25,6 +24,7 @@ import numpy.typing as npt
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from tests.reference.ale import AleVectorEnv
 
 from rndfast.envs import AtariEnv, AtariVectorEnv, register_envs
 from rndfast.games import GAMES, env_id
@@ -45,16 +45,10 @@ PAPER: dict[str, Any] = {
 FULL_SCREEN: dict[str, Any] = {"img_height": 210, "img_width": 160}  # no resize: exact screens
 
 
-class RawAle(ale_py.vector_env.AtariVectorEnv):
-    """ale-py's vector environment, kept from writing to Gymnasium's class-level metadata."""
-
-    metadata: dict[str, Any] = {}  # noqa: RUF012 (Gymnasium's declaration)
-
-
-def raw_ale(game: str, num_envs: int, **settings: Any) -> RawAle:
+def raw_ale(game: str, num_envs: int, **settings: Any) -> AleVectorEnv:
     """Make the oracle with our defaults (the v5 ids') and unclipped rewards."""
     defaults = {"repeat_action_probability": 0.25, "reward_clipping": False}
-    return RawAle(game, num_envs, **(defaults | settings))
+    return AleVectorEnv(game, num_envs, **(defaults | settings))
 
 
 def compatible(game: str, num_envs: int, **settings: Any) -> AtariVectorEnv:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ale_py.vector_env import AtariVectorEnv as AleVectorEnv
 from gymnasium.vector import AutoresetMode
+from tests.reference.ale import AleVectorEnv
 
 import rndfast.evaluate
 from rndfast.checkpoint import load_newest_checkpoint

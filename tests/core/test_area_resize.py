@@ -10,13 +10,13 @@ from typing import Any
 import ale_py
 import numpy as np
 import pytest
-from ale_py.vector_env import AtariVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.core.pools import SIMD_LEVELS
 from tests.core.wrong_arrays import wrong_arrays
 from tests.reference import area_resize as reference
+from tests.reference.ale import AleVectorEnv
 
 from rndfast._core import area_resize, palette
 
@@ -49,7 +49,7 @@ def ale_frames(
     game: str, height: int, width: int, *, grayscale: bool = True, frameskip: int = 4
 ) -> Uint8Array:
     """The frames of 40 steps of ale-py's own, each action held for 4 frames in all."""
-    envs = AtariVectorEnv(
+    envs = AleVectorEnv(
         game,
         num_envs=1,
         num_threads=1,

@@ -5,16 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ale_py
 import ale_py.roms
+import ale_py.vector_env
 import numpy as np
 from ale_py import ALEInterface
 
 from rndfast import _core
 
 RAM_START = 0x80  # where programs see the RAM
+
+
+class AleVectorEnv(ale_py.vector_env.AtariVectorEnv):
+    """ale-py's vector environment, kept from writing to Gymnasium's class-level metadata."""
+
+    metadata: dict[str, Any] = {}  # noqa: RUF012 (Gymnasium's declaration)
 
 
 class Match(NamedTuple):
