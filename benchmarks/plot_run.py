@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rndfast.config import load_run_config
-from rndfast.display import PHASES
 from rndfast.metrics import Metrics, read_metrics
+from rndfast.timeline import PHASES
 
 WINDOW_ROLLOUTS = 20  # of the moving average
 
@@ -69,8 +69,8 @@ def plot_run(run_dir: Path, output: Path) -> None:
         axis.set_yscale("log")
 
     total_s = column(rows, "perf/iteration_s")
-    shares = [smooth(column(rows, key) / total_s) for key in PHASES.values()]
-    axes[5].stackplot(millions, shares, labels=list(PHASES))
+    shares = [smooth(column(rows, f"perf/{phase}_s") / total_s) for phase in PHASES]
+    axes[5].stackplot(millions, shares, labels=PHASES)
     axes[5].set(title="share of the wall time", xlabel="million transitions", ylim=(0, 1))
     axes[5].legend(fontsize="small", loc="center right")
     figure.suptitle(

@@ -24,7 +24,8 @@ METRICS = {
     "perf/inference_s": 0.5,
     "perf/bonus_s": 0.5,
     "perf/advantages_s": 0.0,
-    "perf/learn_s": 2.0,
+    "perf/learn_s": 1.75,
+    "perf/log_s": 0.25,
     "perf/iteration_s": 4.0,
     "perf/peak_memory_mib": 1234.5,
 }
@@ -39,7 +40,7 @@ def test_a_line_says_how_far_how_fast_and_which_frames() -> None:
         "return 33.25 in 3 episodes",
         "intrinsic 0.01235",
         "losses policy -0.5, ext_value 1e-07",
-        "env 25%, inference 12%, bonus 12%, advantages 0%, learn 50%",
+        "env 25%, inference 12%, bonus 12%, advantages 0%, learn 44%, log 6%",
         "0:25:00 left",
     ):
         assert part in line
@@ -52,7 +53,7 @@ def test_the_live_table_holds_every_figure() -> None:
     text = console.file.getvalue()
     for part in (
         "rndfast/MontezumaRevenge-v5", "25.0 %", "0:25:00 left", "250,000", "2,000", "33.25",
-        "policy", "-0.5", "learn time", "50.0%", "1,234 MiB", "0.01235",
+        "policy", "-0.5", "learn time", "43.8%", "1,234 MiB", "0.01235",
     ):  # fmt: skip
         assert part in text, part
 
@@ -65,7 +66,7 @@ def test_without_a_terminal_lines_are_printed(capsys: pytest.CaptureFixture[str]
 
 
 def test_shares_and_time_left() -> None:
-    assert phase_shares(METRICS)["learn"] == 0.5
+    assert phase_shares(METRICS)["learn"] == 0.4375
     assert time_left(METRICS, 1_000_000) == "0:25:00"
     assert time_left({**METRICS, "transitions": 2_000_000}, 1_000_000) == "0:00:00"
 

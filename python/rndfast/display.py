@@ -13,15 +13,8 @@ from rich.table import Table
 
 from rndfast.config import Config
 from rndfast.metrics import Metrics
+from rndfast.timeline import PHASES
 from rndfast.train import View
-
-PHASES = {
-    "env": "perf/env_s",
-    "inference": "perf/inference_s",
-    "bonus": "perf/bonus_s",
-    "advantages": "perf/advantages_s",
-    "learn": "perf/learn_s",
-}
 
 
 @contextlib.contextmanager
@@ -117,7 +110,7 @@ def losses(metrics: Metrics) -> dict[str, float | int | None]:
 def phase_shares(metrics: Metrics) -> dict[str, float]:
     """Each phase's share of an iteration's wall time."""
     total_s = metrics["perf/iteration_s"] or 1.0
-    return {name: (metrics[key] or 0.0) / total_s for name, key in PHASES.items()}
+    return {phase: (metrics[f"perf/{phase}_s"] or 0.0) / total_s for phase in PHASES}
 
 
 def time_left(metrics: Metrics, total_transitions: int) -> str:

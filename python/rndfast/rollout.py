@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,8 +78,6 @@ class Rollout:
         self.next_ext_value = np.zeros(self.num_envs, np.float32)
         self.next_int_value = np.zeros(self.num_envs, np.float32)
         self.episodes = EpisodeStatistics()
-        self.env_s = 0.0
-        self.inference_s = 0.0
 
     def state(self) -> dict[str, NDArray[np.uint8]]:
         """What the first observation consists of; with it, another rollout goes on the same."""
@@ -102,7 +99,6 @@ class Rollout:
         self.frames[: self.stack_num] = self.frames[self.num_steps :]
         self.valid_frames[0] = self.valid_frames[self.num_steps]
         self.episodes = EpisodeStatistics()
-        self.env_s = self.inference_s = 0.0
 
     def next_row(self, t: int) -> NDArray[np.uint8] | None:
         """Where an environment may write what follows step ``t``; None: its layout differs."""
@@ -179,16 +175,15 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
     """Step every environment T times with the policy and fill the rollout."""
     all_indices = rollout.indices()
     for t in range(rollout.num_steps):
-        started = time.perf_counter()
+        workers.timeline.enter("inference")
         output = evaluate_policy(agent, rollout, all_indices[t], workers)
         actions, log_probs = sample_actions(output.logits, agent.generator)
         rollout.actions[t] = actions.numpy()
         rollout.log_probs[t] = log_probs.numpy()
         rollout.ext_values[t] = output.ext_values.numpy()
         rollout.int_values[t] = output.int_values.numpy()
-        acted = time.perf_counter()
-        rollout.inference_s += acted - started
 
+        workers.timeline.enter("env")
         observations, _, terminated, truncated, info = env.step(
             rollout.actions[t], out=rollout.next_row(t)
         )
@@ -203,14 +198,12 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
         for n in np.flatnonzero(rollout.truncated[t]).tolist():
             final_stack = rollout.final_stack(t, n, info["final_obs"][n])
             rollout.final_ext_values[t, n] = final_ext_value(agent, final_stack, workers)
-        rollout.env_s += time.perf_counter() - acted
 
     # the observation after the last step bootstraps both returns
-    started = time.perf_counter()
+    workers.timeline.enter("inference")
     output = evaluate_policy(agent, rollout, all_indices[-1] + rollout.num_envs, workers)
     rollout.next_ext_value[:] = output.ext_values.numpy()
     rollout.next_int_value[:] = output.int_values.numpy()
-    rollout.inference_s += time.perf_counter() - started
 
 
 def final_ext_value(agent: Agent, stack: NDArray[np.uint8], workers: Workers) -> float:

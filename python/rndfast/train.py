@@ -8,7 +8,6 @@ import math
 import resource
 import statistics
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from rndfast.metrics import Metrics, MetricsWriter, require_tracker
 from rndfast.ppo import compute_advantages, extrinsic_rewards, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, SameStepEnv, collect
+from rndfast.timeline import Timeline
 from rndfast.workers import Workers
 
 # Called once per rollout with its metrics, and with a line of text where there is something to say.
@@ -52,7 +52,13 @@ def make_env(config: Config, num_threads: int, **overrides: Any) -> AtariVectorE
     return AtariVectorEnv(game, **(settings | overrides))
 
 
-def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
+def train(
+    config: Config,
+    *,
+    resume: bool = False,
+    view: View = print,
+    timeline: Timeline | None = None,
+) -> Path:
     """Train PPO with RND; returns the run directory.
 
     Args:
@@ -61,6 +67,7 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
             optimiser, statistics, random streams and consoles go on as if it had never stopped,
             bit for bit.
         view: Receives each rollout's metrics, and lines of text.
+        timeline: Where phases are noted; None: a new one.
 
     Raises:
         FileExistsError: The run directory exists already (without ``resume``).
@@ -70,6 +77,7 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
         Interrupted: Ctrl-C or SIGTERM. The state after the last whole rollout is saved.
     """
     run = config.run
+    timeline = timeline or Timeline()
     require_tracker(run.tracker)
     checkpoint = None
     if resume:
@@ -78,7 +86,7 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
         require_new(run.run_dir)
     with (
         Interruption() as interruption,
-        Workers(run) as workers,
+        Workers(run, timeline) as workers,
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
         agent = Agent(config, env.num_actions, workers.device, workers.pool)
@@ -101,29 +109,26 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
             return agent.state() | experience_state(env, rollout)
 
         with RunRecorder(config, state(), interruption) as recorder:
+            timeline.take_seconds()
             while agent.transitions < run.total_transitions:
-                clock = Stopwatch()
-                # collect
+                # collect; these are two phases in turn: env and inference
                 collect(agent, env, rollout, workers)
-                clock.lap("collect")
 
                 # intrinsic rewards, with the pixel statistics as they were; then these move on
+                timeline.enter("bonus")
                 raw_int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
                 int_rewards = scale_intrinsic_rewards(agent, raw_int_rewards, config.rnd)
                 agent.obs_moments.update(rollout.observation_frames())
-                clock.lap("bonus")
 
-                # advantages
+                timeline.enter("advantages")
                 ext_rewards = extrinsic_rewards(rollout, config.env)
                 advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
-                clock.lap("advantages")
 
-                # update
+                timeline.enter("learn")
                 losses = update(agent, rollout, advantages, config, workers)
                 agent.transitions += config.rollout_transitions
-                clock.lap("learn")
 
-                # log
+                timeline.enter("log")
                 metrics = {
                     "transitions": agent.transitions,
                     **episode_metrics(rollout),
@@ -133,7 +138,7 @@ def train(config: Config, *, resume: bool = False, view: View = print) -> Path:
                     "rnd/intrinsic_return_std": math.sqrt(float(agent.int_return_moments.var)),
                     "rollout/extrinsic_reward": float(ext_rewards.mean()),
                     **{f"losses/{name}": value for name, value in losses.items()},
-                    **clock.metrics(rollout, config),
+                    **time_metrics(timeline.take_seconds(), config),
                 }
                 rollout.carry_over()
                 recorder.record(metrics, state())
@@ -255,34 +260,20 @@ def episode_seed(seed: int, transitions: int) -> int:
     return (seed * 1_000_003 + transitions + 1) % 2**31
 
 
-class Stopwatch:
-    """Wall time of each phase of an iteration."""
+def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
+    """Wall seconds of each phase of an iteration, and its speed.
 
-    def __init__(self) -> None:
-        self._started = self._last = time.perf_counter()
-        self._seconds: dict[str, float] = {}
-
-    def lap(self, phase: str) -> None:
-        """End a phase."""
-        now = time.perf_counter()
-        self._seconds[phase] = now - self._last
-        self._last = now
-
-    def metrics(self, rollout: Rollout, config: Config) -> Metrics:
-        """Seconds per phase, and the speed of the whole iteration."""
-        total_s = time.perf_counter() - self._started
-        transitions_per_s = config.rollout_transitions / total_s
-        return {
-            "charts/SPS": transitions_per_s,
-            "perf/emulated_frames_per_s": transitions_per_s * config.env.frameskip,
-            "perf/env_s": rollout.env_s,
-            "perf/inference_s": rollout.inference_s,
-            "perf/bonus_s": self._seconds["bonus"],
-            "perf/advantages_s": self._seconds["advantages"],
-            "perf/learn_s": self._seconds["learn"],
-            "perf/iteration_s": total_s,
-            "perf/peak_memory_mib": peak_memory_mib(),
-        }
+    The iteration begins where the row of the one before was made: its logging is that row's.
+    """
+    total_s = sum(phase_seconds.values())
+    transitions_per_s = config.rollout_transitions / total_s
+    return {
+        "charts/SPS": transitions_per_s,
+        "perf/emulated_frames_per_s": transitions_per_s * config.env.frameskip,
+        **{f"perf/{phase}_s": seconds for phase, seconds in phase_seconds.items()},
+        "perf/iteration_s": total_s,
+        "perf/peak_memory_mib": peak_memory_mib(),
+    }
 
 
 def peak_memory_mib() -> float:

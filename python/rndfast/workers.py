@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rndfast._core import ThreadPool
 from rndfast.config import RunConfig
+from rndfast.timeline import Timeline
 
 Result = TypeVar("Result")
 
@@ -36,16 +37,18 @@ class Workers:
 
     Args:
         config: ``device``, ``precision``, ``num_threads`` and ``micro_batch_size`` are read.
+        timeline: Where the time that work takes is noted; None: a new one.
 
     Raises:
         ValueError: CUDA is asked for and not available.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, timeline: Timeline | None = None) -> None:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 "device is 'cuda', but torch sees no CUDA device here; use --device cpu"
             )
+        self.timeline = timeline or Timeline()
         self.device = torch.device(config.device)
         self.dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
         self.num_threads = config.num_threads or usable_cores()
