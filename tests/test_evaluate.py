@@ -54,10 +54,8 @@ def test_the_pictures_are_those_of_the_first_environment(
     """The oracle is an ale-py console in colour that is given the recorded actions."""
     actions: list[int] = []
 
-    def recorded(
-        logits: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        result = sample_actions(logits, generator)
+    def recorded(logits: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        result = sample_actions(logits, noise)
         actions.append(int(result[0][0]))
         return result
 

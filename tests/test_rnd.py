@@ -16,6 +16,7 @@ from tests.reference.frames import normalized
 from tests.reference.learner import (
     Learner,
     ToyEnv,
+    images,
     layers_of,
     newest,
     record_inputs,
@@ -294,7 +295,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
 
     def read(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         kind = "training" if torch.is_grad_enabled() else "bonus"
-        record.events.append((kind, arguments[0].detach().numpy().copy()))
+        record.events.append((kind, images(arguments[0])))
 
     def make_agent(*arguments: Any) -> Agent:
         agent = Agent(*arguments)

@@ -12,6 +12,7 @@ from tests.reference import learner
 from tests.reference.learner import (
     Learner,
     ToyEnv,
+    images,
     layers_of,
     newest,
     record_inputs,
@@ -20,7 +21,14 @@ from tests.reference.learner import (
 )
 
 from rndfast.config import Config
-from rndfast.rollout import Rollout, collect, evaluate_policy, policy_input, sample_actions
+from rndfast.rollout import (
+    Rollout,
+    collect,
+    draw_noise,
+    evaluate_policy,
+    policy_input,
+    sample_actions,
+)
 
 Array = NDArray[Any]
 STEPS = 6
@@ -49,7 +57,7 @@ def collect_next(parts: Learner) -> None:
 
 
 def test_frames_are_stored_once_as_bytes() -> None:
-    rollout = Rollout(Config())  # 128 x 128
+    rollout = Rollout(Config(), torch.device("cpu"))  # 128 x 128
     assert rollout.frames.nbytes <= 0.12e9
     assert sum(a.nbytes for a in vars(rollout).values() if isinstance(a, np.ndarray)) <= 0.121e9
     assert rollout.frames.dtype == np.uint8
@@ -62,7 +70,7 @@ def test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts() 
             collect_next(parts)
             expected = scaled(parts.env.observations[start : start + STEPS + 1])
             all_indices = np.arange((STEPS + 1) * 4)  # with the observation after the last step
-            stacks = policy_input(rollout, all_indices, workers).numpy()
+            stacks = images(policy_input(rollout, all_indices, workers))
             np.testing.assert_array_equal(stacks, expected.reshape(-1, 4, 44, 52))
             rollout.carry_over()
 
@@ -72,7 +80,7 @@ def test_any_selection_of_stacks_is_in_the_order_asked_for() -> None:
         collect_next(parts)
         chosen = np.array([[5, 3], [0, 0], [3, 1], [3, 1]])  # (t, n)
         indices = parts.rollout.indices()[chosen[:, 0], chosen[:, 1]]
-        stacks = policy_input(parts.rollout, indices, parts.workers).numpy()
+        stacks = images(policy_input(parts.rollout, indices, parts.workers))
         expected = parts.env.observations[chosen[:, 0], chosen[:, 1]]
         np.testing.assert_array_equal(stacks, scaled(expected))
 
@@ -91,7 +99,7 @@ def test_rgb_stacks_are_those_of_the_env_channel_by_channel() -> None:
         for start in (0, STEPS):
             collect_next(parts)
             observed = parts.env.observations[start : start + STEPS]  # (T, N, S, H, W, 3)
-            stacks = policy_input(parts.rollout, np.arange(STEPS * 4), parts.workers).numpy()
+            stacks = images(policy_input(parts.rollout, np.arange(STEPS * 4), parts.workers))
             expected = np.moveaxis(observed, -1, 3).reshape(-1, 12, 44, 52)
             np.testing.assert_array_equal(stacks, scaled(expected))
             parts.rollout.carry_over()
@@ -119,7 +127,7 @@ def test_a_new_start_forgets_the_frames_before_it() -> None:
         collect_next(parts)
         parts.rollout.carry_over()
         parts.rollout.start(parts.env.reset()[0])
-        stacks = policy_input(parts.rollout, np.arange(4), parts.workers).numpy()
+        stacks = images(policy_input(parts.rollout, np.arange(4), parts.workers))
         np.testing.assert_array_equal(stacks, scaled(parts.env.observations[0]))
         assert not stacks[:, :3].any()
 
@@ -159,7 +167,7 @@ def test_recomputed_log_probs_of_the_first_minibatch_equal_the_stored(
         rollout = parts.rollout
         collect_next(parts)
         minibatch = rollout.indices()[:, :2].ravel()
-        logits = evaluate_policy(parts.agent, rollout, minibatch, parts.workers).logits.double()
+        logits = evaluate_policy(parts.agent, rollout, [minibatch], parts.workers).logits.double()
         actions = torch.from_numpy(rollout.actions.ravel()[minibatch])
         log_probs = torch.log_softmax(logits, 1).gather(1, actions[:, None])[:, 0].numpy()
         ratios = np.exp(log_probs - rollout.log_probs.ravel()[minibatch])
@@ -172,7 +180,8 @@ def test_actions_are_drawn_with_the_probabilities_of_the_logits() -> None:
     probabilities = np.array([0.5, 0.3, 0.15, 0.04, 0.01])
     draws = 20_000
     logits = torch.from_numpy(np.log(probabilities) + 3).float().expand(draws, 5)
-    actions, log_probs = sample_actions(logits, torch.Generator().manual_seed(0))
+    noise = draw_noise((draws, 5), torch.Generator().manual_seed(0))
+    actions, log_probs = sample_actions(logits, noise)
     counts = np.bincount(actions.numpy(), minlength=5)
     chi_square = ((counts - draws * probabilities) ** 2 / (draws * probabilities)).sum()
     assert chi_square < 23.5  # exceeded once in 10,000, at 4 degrees of freedom
@@ -184,7 +193,8 @@ def test_extreme_logits_leave_no_choice_and_no_nan() -> None:
     logits = torch.full((4, 5), -1e4)
     logits[torch.arange(4), torch.from_numpy(best)] = 1e4
     for seed in range(5):
-        actions, log_probs = sample_actions(logits, torch.Generator().manual_seed(seed))
+        noise = draw_noise((4, 5), torch.Generator().manual_seed(seed))
+        actions, log_probs = sample_actions(logits, noise)
         np.testing.assert_array_equal(actions.numpy(), best)
         np.testing.assert_array_equal(log_probs.numpy(), 0)
 

@@ -171,7 +171,9 @@ def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration
         env=dataclasses.replace(laptop.env, num_envs=4, max_num_frames_per_episode=40),
         ppo=dataclasses.replace(laptop.ppo, rollout_steps=16, update_epochs=1),
         rnd=dataclasses.replace(laptop.rnd, obs_norm_steps=8),
-        run=dataclasses.replace(laptop.run, run_dir=tmp_path / "run", total_transitions=128),
+        run=dataclasses.replace(
+            laptop.run, run_dir=tmp_path / "run", total_transitions=128, precision="float32"
+        ),
     )
     shown: list[Metrics | str] = []
     assert train(config, view=shown.append) == config.run.run_dir

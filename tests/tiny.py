@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.reference.halves import Step, SteppedTogether
 
 from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 
@@ -23,13 +24,18 @@ def tiny_config(run_dir: Path, **run: Any) -> Config:
         ppo=PpoConfig(rollout_steps=STEPS, update_epochs=1, num_minibatches=2),
         rnd=RndConfig(obs_norm_steps=8),
         run=dataclasses.replace(
-            RunConfig(run_dir=run_dir, total_transitions=4 * NUM_ENVS * STEPS, num_threads=1),
+            RunConfig(
+                run_dir=run_dir,
+                total_transitions=4 * NUM_ENVS * STEPS,
+                num_threads=1,
+                precision="float32",
+            ),
             **run,
         ),
     )
 
 
-class PeriodicEnv:
+class PeriodicEnv(SteppedTogether):
     """Episodes of exactly one rollout: a reset between rollouts changes nothing that can be seen.
 
     The frame at step t of environment n is random but the same in every episode; the reward depends
@@ -37,8 +43,10 @@ class PeriodicEnv:
     """
 
     num_actions = 3
+    num_envs = NUM_ENVS
 
     def __init__(self) -> None:
+        super().__init__()
         rng = np.random.default_rng(0)
         self._pictures = rng.integers(0, 256, (STEPS, NUM_ENVS, SIDE, SIDE), dtype=np.uint8)
         self._t = 0
@@ -52,11 +60,7 @@ class PeriodicEnv:
         self._episode_return[:] = 0
         return self._observe(), {}
 
-    def step(
-        self, actions: NDArray[np.int64], *, out: NDArray[np.uint8] | None = None
-    ) -> tuple[
-        NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
-    ]:
+    def step(self, actions: NDArray[Any]) -> Step:
         """Step; all episodes end together."""
         self._t += 1
         rewards = actions.astype(np.float32) - 1
@@ -70,11 +74,7 @@ class PeriodicEnv:
         if self._t == STEPS:
             self._t = 0
             self._episode_return[:] = 0
-        observations = self._observe()
-        if out is not None:
-            out[:] = observations
-            observations = out
-        return observations, np.sign(rewards), terminated, np.zeros(NUM_ENVS, np.bool_), info
+        return self._observe(), np.sign(rewards), terminated, np.zeros(NUM_ENVS, np.bool_), info
 
     def snapshot(self) -> bytes:
         """Only asked for between rollouts, when every episode has just begun."""

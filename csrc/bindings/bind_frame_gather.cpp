@@ -20,11 +20,15 @@ constexpr const char* kGatherStacksDoc = R"(Gather stacks of frames, the policy'
 Observation ``t`` of environment ``n`` is the frames ``frames[t : t + S, n]``, oldest first. Of these only the newest
 ``valid_frames[t, n]`` belong to its episode; the others read as zeros, as the reference implementation has them.
 
+Pixels are written as blocks of 4 x 4, channels last: ``out[b, y, x, 16 * (s * C + c) + 4 * i + j]`` is pixel
+``(4 * y + i, 4 * x + j)`` of plane ``c`` of frame ``s``. An 8 x 8 convolution with stride 4 is a 2 x 2 convolution over
+them (``rndfast.networks``). Rows and columns after the last whole block are left out.
+
 Args:
-    frames: ``(R, N, ...)`` uint8: every frame once.
+    frames: ``(R, N, C, H, W)`` uint8, H and W at least 4: every frame once.
     valid_frames: ``(R - S + 1, N)`` uint8, each in 1 .. S: frames of the episode in each observation.
     indices: ``(B,)`` int64: observations, as ``t * N + n``.
-    out: ``(B, S, ...)``, filled in place. uint8: the pixels. float32: pixel / 255. uint16: the bits of
+    out: ``(B, H // 4, W // 4, S * C * 16)``, filled in place. float32: pixel / 255. uint16: the bits of
         bfloat16(pixel / 255), rounded to nearest even (a ``torch.bfloat16`` tensor's ``.view(torch.uint16).numpy()``).
     pool: Threads to share the work; None: the calling thread alone.
 
@@ -39,11 +43,12 @@ constexpr const char* kNormalizeFramesDoc = R"(Gather single frames as RND's inp
 Paper section 2.4. Accurate to float32 rounding of the exact quotient.
 
 Args:
-    frames: ``(R, N, ...)`` uint8: every frame once.
+    frames: ``(R, N, C, H, W)`` uint8, H and W at least 4: every frame once.
     indices: ``(B,)`` int64: frames, as ``row * N + n``.
-    mean: ``(...)`` float64: mean of each pixel (``RunningMoments.mean``).
-    var: ``(...)`` float64, above zero: its variance (``RunningMoments.var``).
-    out: ``(B, ...)``, filled in place. float32, or uint16 for the bits of bfloat16 (see :func:`gather_stacks`).
+    mean: ``(C, H, W)`` float64: mean of each pixel (``RunningMoments.mean``).
+    var: ``(C, H, W)`` float64, above zero: its variance (``RunningMoments.var``).
+    out: ``(B, H // 4, W // 4, C * 16)``, filled in place with blocks of 4 x 4 pixels (see :func:`gather_stacks`).
+        float32, or uint16 for the bits of bfloat16.
     clip: Largest magnitude, above zero; 5 in the paper.
     pool: Threads to share the work; None: the calling thread alone.
 
@@ -58,17 +63,18 @@ constexpr double kMinFloat{std::numeric_limits<float>::min()};
 constexpr double kMaxFloat{std::numeric_limits<float>::max()};
 
 FrameStoreView require_frames(const py::array& frames) {
-  if (frames.ndim() < 3) {
-    throw py::value_error("frames must have shape (R, N, ...) with at least 3 axes, got " +
-                          shape_text(shape_of(frames)));
-  }
+  require_shape("frames", frames, {kAny, kAny, kAny, kAny, kAny}, "(R, N, C, H, W)");
   if (frames.size() == 0) throw py::value_error("frames must not be empty, got " + shape_text(shape_of(frames)));
-  const auto num_rows = static_cast<std::size_t>(frames.shape(0));
-  const auto num_envs = static_cast<std::size_t>(frames.shape(1));
+  const auto length = [&](int axis) { return static_cast<std::size_t>(frames.shape(axis)); };
+  if (length(3) < kBlockSide || length(4) < kBlockSide) {
+    throw py::value_error("frames must be at least 4 pixels high and wide, got " + shape_text(shape_of(frames)));
+  }
   return {.frames = static_cast<const std::uint8_t*>(frames.data()),
-          .num_rows = num_rows,
-          .num_envs = num_envs,
-          .frame_size = static_cast<std::size_t>(frames.size()) / (num_rows * num_envs)};
+          .num_rows = length(0),
+          .num_envs = length(1),
+          .channels = length(2),
+          .height = length(3),
+          .width = length(4)};
 }
 
 /// The view of an index array, each index in [0, limit).
@@ -83,10 +89,10 @@ std::span<const std::int64_t> require_indices(const py::array& indices, std::siz
   return view;
 }
 
-/// Frame shape of a store, (...), after leading lengths.
-Shape with_frame_shape(Shape leading, const py::array& frames) {
-  leading.insert(leading.end(), frames.shape() + 2, frames.shape() + frames.ndim());
-  return leading;
+/// Shape of `batch_size` inputs of `num_planes` planes each.
+Shape blocks_shape(py::ssize_t batch_size, const FrameStoreView& store, std::size_t num_planes) {
+  return {batch_size, static_cast<py::ssize_t>(store.height / kBlockSide),
+          static_cast<py::ssize_t>(store.width / kBlockSide), static_cast<py::ssize_t>(num_planes * kBlockPixels)};
 }
 
 void gather_stacks_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<std::uint8_t>& valid_frames,
@@ -95,8 +101,7 @@ void gather_stacks_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<std
   const py::array frames_array = require_array("frames", frames);
   const py::array valid_array = require_array("valid_frames", valid_frames);
   const py::array indices_array = require_array("indices", indices);
-  py::array out_array = require_array(
-      "out", out.object, {py::dtype::of<std::uint8_t>(), py::dtype::of<float>(), py::dtype::of<std::uint16_t>()});
+  py::array out_array = require_array("out", out.object, {py::dtype::of<float>(), py::dtype::of<std::uint16_t>()});
   const FrameStoreView store = require_frames(frames_array);
 
   // the stack size follows from the number of observations
@@ -113,7 +118,9 @@ void gather_stacks_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<std
                           std::to_string(*found));
   }
   const auto indices_view = require_indices(indices_array, valid_view.size());
-  require_shape("out", out_array, with_frame_shape({indices_array.shape(0), stack_size}, frames_array), "(B, S, ...)");
+  require_shape("out", out_array,
+                blocks_shape(indices_array.shape(0), store, static_cast<std::size_t>(stack_size) * store.channels),
+                "(B, H // 4, W // 4, S * C * 16)");
   require_writable("out", out_array);
   require_no_overlap("out", out_array, "frames", frames_array);
   // both are checked above and read again while `out` is written
@@ -122,15 +129,13 @@ void gather_stacks_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<std
   const auto pool = resolve_pool(optional_pool);
 
   void* const out_data = out_array.mutable_data();
-  const auto out_dtype = out_array.dtype();
+  const bool is_float = out_array.dtype().equal(py::dtype::of<float>());
   const auto gather = [&](auto* out_pixels) {
     const py::gil_scoped_release no_gil;  // only the views are touched
     gather_stacks(store, valid_view, indices_view, static_cast<std::size_t>(stack_size), out_pixels, *pool,
                   check_signals);
   };
-  if (out_dtype.equal(py::dtype::of<std::uint8_t>())) {
-    gather(static_cast<std::uint8_t*>(out_data));
-  } else if (out_dtype.equal(py::dtype::of<float>())) {
+  if (is_float) {
     gather(static_cast<float*>(out_data));
   } else {
     gather(static_cast<Bfloat16*>(out_data));
@@ -147,10 +152,11 @@ void normalize_frames_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<
   py::array out_array = require_array("out", out.object, {py::dtype::of<float>(), py::dtype::of<std::uint16_t>()});
   const FrameStoreView store = require_frames(frames_array);
   const auto indices_view = require_indices(indices_array, store.num_rows * store.num_envs);
-  const Shape frame_shape = with_frame_shape({}, frames_array);
-  require_shape("mean", mean_array, frame_shape, "(...)");
-  require_shape("var", var_array, frame_shape, "(...)");
-  require_shape("out", out_array, with_frame_shape({indices_array.shape(0)}, frames_array), "(B, ...)");
+  const Shape frame_shape(frames_array.shape() + 2, frames_array.shape() + 5);
+  require_shape("mean", mean_array, frame_shape, "(C, H, W)");
+  require_shape("var", var_array, frame_shape, "(C, H, W)");
+  require_shape("out", out_array, blocks_shape(indices_array.shape(0), store, store.channels),
+                "(B, H // 4, W // 4, C * 16)");
   require_writable("out", out_array);
   require_no_overlap("out", out_array, "frames", frames_array);
   require_no_overlap("out", out_array, "indices", indices_array);
@@ -171,10 +177,10 @@ void normalize_frames_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<
   }
   const auto pool = resolve_pool(optional_pool);
 
-  std::vector<float> mean_high(store.frame_size);
-  std::vector<float> mean_low(store.frame_size);
-  std::vector<float> inverse_std(store.frame_size);
-  for (std::size_t i = 0; i < store.frame_size; ++i) {
+  std::vector<float> mean_high(store.frame_size());
+  std::vector<float> mean_low(store.frame_size());
+  std::vector<float> inverse_std(store.frame_size());
+  for (std::size_t i = 0; i < store.frame_size(); ++i) {
     mean_high[i] = static_cast<float>(mean_view[i]);
     mean_low[i] = static_cast<float>(mean_view[i] - double{mean_high[i]});
     // a larger factor would overflow, and every deviation but zero is clipped long before

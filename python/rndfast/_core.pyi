@@ -412,11 +412,15 @@ def gather_stacks(frames: numpy.typing.NDArray[numpy.uint8], valid_frames: numpy
     Observation ``t`` of environment ``n`` is the frames ``frames[t : t + S, n]``, oldest first. Of these only the newest
     ``valid_frames[t, n]`` belong to its episode; the others read as zeros, as the reference implementation has them.
     
+    Pixels are written as blocks of 4 x 4, channels last: ``out[b, y, x, 16 * (s * C + c) + 4 * i + j]`` is pixel
+    ``(4 * y + i, 4 * x + j)`` of plane ``c`` of frame ``s``. An 8 x 8 convolution with stride 4 is a 2 x 2 convolution over
+    them (``rndfast.networks``). Rows and columns after the last whole block are left out.
+    
     Args:
-        frames: ``(R, N, ...)`` uint8: every frame once.
+        frames: ``(R, N, C, H, W)`` uint8, H and W at least 4: every frame once.
         valid_frames: ``(R - S + 1, N)`` uint8, each in 1 .. S: frames of the episode in each observation.
         indices: ``(B,)`` int64: observations, as ``t * N + n``.
-        out: ``(B, S, ...)``, filled in place. uint8: the pixels. float32: pixel / 255. uint16: the bits of
+        out: ``(B, H // 4, W // 4, S * C * 16)``, filled in place. float32: pixel / 255. uint16: the bits of
             bfloat16(pixel / 255), rounded to nearest even (a ``torch.bfloat16`` tensor's ``.view(torch.uint16).numpy()``).
         pool: Threads to share the work; None: the calling thread alone.
     
@@ -432,11 +436,12 @@ def normalize_frames(frames: numpy.typing.NDArray[numpy.uint8], indices: numpy.t
     Paper section 2.4. Accurate to float32 rounding of the exact quotient.
     
     Args:
-        frames: ``(R, N, ...)`` uint8: every frame once.
+        frames: ``(R, N, C, H, W)`` uint8, H and W at least 4: every frame once.
         indices: ``(B,)`` int64: frames, as ``row * N + n``.
-        mean: ``(...)`` float64: mean of each pixel (``RunningMoments.mean``).
-        var: ``(...)`` float64, above zero: its variance (``RunningMoments.var``).
-        out: ``(B, ...)``, filled in place. float32, or uint16 for the bits of bfloat16 (see :func:`gather_stacks`).
+        mean: ``(C, H, W)`` float64: mean of each pixel (``RunningMoments.mean``).
+        var: ``(C, H, W)`` float64, above zero: its variance (``RunningMoments.var``).
+        out: ``(B, H // 4, W // 4, C * 16)``, filled in place with blocks of 4 x 4 pixels (see :func:`gather_stacks`).
+            float32, or uint16 for the bits of bfloat16.
         clip: Largest magnitude, above zero; 5 in the paper.
         pool: Threads to share the work; None: the calling thread alone.
     

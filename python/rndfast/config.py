@@ -185,12 +185,18 @@ class RunConfig:
     """Seed of networks, actions and environments; environment i gets its own."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the networks live."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the networks' passes; weights and statistics stay float32 and float64."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the networks' passes: bfloat16 where the hardware has it (auto). Weights and
+    statistics stay float32 and float64."""
     num_threads: int = 0
     """Threads for emulation, kernels and network passes; 0: one per core. Results do not depend on
     it on the CPU."""
-    micro_batch_size: int = 128
+    overlap: bool = True
+    """Emulate one half of the environments while the other half's actions are chosen; changes no
+    result."""
+    cuda_graphs: bool = False
+    """On a GPU, replay the policy's passes while acting as a captured graph."""
+    micro_batch_size: int = 256
     """Largest number of observations that pass through a network at once on the CPU; changes
     rounding only."""
     checkpoint_interval_rollouts: int = 20
@@ -205,6 +211,8 @@ class RunConfig:
         _require_at_least(self, 1, "checkpoint_interval_rollouts", "keep_checkpoints")
         _require_at_least(self, 0, "num_threads")
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2147483648)", self.seed)
+        needs_gpu = self.cuda_graphs and self.device != "cuda"
+        _require(not needs_gpu, "device", "'cuda' for cuda_graphs", self.device)
 
 
 @dataclass(frozen=True)

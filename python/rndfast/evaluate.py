@@ -18,7 +18,7 @@ from rndfast.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoi
 from rndfast.config import Config, from_toml
 from rndfast.interruption import Interruption
 from rndfast.rnd import intrinsic_rewards
-from rndfast.rollout import Rollout, evaluate_policy, sample_actions
+from rndfast.rollout import Rollout, draw_noise, evaluate_policy, sample_actions
 from rndfast.train import make_env
 from rndfast.workers import Workers
 
@@ -74,7 +74,10 @@ def evaluate(
     checkpoint = find_checkpoint(run_dir, checkpoint_name, console)
     trained = from_toml(checkpoint.config_toml)
     config = dataclasses.replace(
-        trained, run=dataclasses.replace(trained.run, device="cpu", num_threads=num_threads)
+        trained,
+        run=dataclasses.replace(
+            trained.run, device="cpu", cuda_graphs=False, num_threads=num_threads
+        ),
     )
     played = play(config, checkpoint, episodes, seed, record)
     console.print(statistics_table(played, f"{checkpoint.path.name} of {run_dir}, seed {seed}"))
@@ -119,14 +122,15 @@ def play(
         agent.load_state(checkpoint.state)
         agent.generator.manual_seed(seed)
         int_return_std = np.sqrt(agent.int_return_moments.var)
-        rollout = Rollout(one_step)
+        rollout = Rollout(one_step, workers.device)
         rollout.start(env.reset(seed=seed)[0])
 
         while is_playing.any():
-            logits = evaluate_policy(agent, rollout, rollout.indices()[0], workers).logits
-            actions = sample_actions(logits, agent.generator)[0].numpy()
+            logits = evaluate_policy(agent, rollout, [rollout.indices()[0]], workers).logits
+            noise = draw_noise((num_episodes, agent.num_actions), agent.generator)
+            actions = sample_actions(logits, noise)[0].numpy()
             observations, _, terminated, truncated, info = env.step(actions)
-            rollout.store_next(0, observations, terminated | truncated)
+            rollout.store_next(0, slice(None), observations, terminated | truncated)
             int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)[0] / int_return_std
             rollout.carry_over()
 

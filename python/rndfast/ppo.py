@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from rndfast._core import gae
 from rndfast.agent import Agent, require_finite
 from rndfast.config import Config, EnvConfig, PpoConfig
 from rndfast.networks import PolicyOutput
-from rndfast.rnd import ObservationNormalizer, feature_errors, target_features
+from rndfast.rnd import ObservationNormalizer, feature_errors, map_transitions
 from rndfast.rollout import Rollout, policy_input
 from rndfast.workers import Workers
 
@@ -123,14 +124,14 @@ def update(
 
     Minibatches are contiguous slices of environments with all their steps, in the same order in
     every epoch. One minibatch is one optimiser step, whatever the size of the pieces that it is
-    computed in.
+    computed in. The target does not learn: its features are computed once.
     """
     ppo = config.ppo
-    normalizer = ObservationNormalizer(agent, config.rnd.obs_clip)
-    features = target_features(agent, rollout, normalizer, workers)  # (T * N, features)
+    normalizer = ObservationNormalizer(agent, config.rnd.obs_clip, workers)
+    features = map_transitions(agent.rnd.target, rollout, normalizer, workers)  # (T * N, features)
     rows = Minibatch(
         *(
-            torch.from_numpy(array.ravel()).to(workers.device)
+            workers.to_device(array.ravel())
             for array in (
                 rollout.actions,
                 rollout.log_probs,
@@ -140,68 +141,82 @@ def update(
             )
         )
     )
-    is_predictor_row = np.zeros(config.rollout_transitions, np.bool_)
+    batch_size = config.rollout_transitions // ppo.num_minibatches
 
-    def gradients(
-        piece: NDArray[np.int64], batch_size: int, predictor_size: int
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Gradients of one piece's share of a minibatch's loss, and its share of each mean."""
-        selected = torch.from_numpy(piece).to(workers.device)
+    def policy_share(piece: NDArray[np.int64]) -> Share:
+        selected = workers.to_device(piece)
         batch = Minibatch(*(getattr(rows, name)[selected] for name in Minibatch.__annotations__))
         with workers.autocast():
             output = agent.policy(policy_input(rollout, piece, workers))
         losses = policy_losses(output, batch, ppo.clip_coef)
         means = {name: value / batch_size for name, value in vars(losses).items()}
-        total = (
+        loss = (
             means["policy"]
             - ppo.ent_coef * means["entropy"]
             + ppo.vf_coef * (means["ext_value"] + means["int_value"])
         )
+        return Share.of(loss, agent.policy, means)
 
-        predictor_rows = piece[is_predictor_row[piece]]
+    def predictor_share(piece: NDArray[np.int64], num_rows: int) -> Share:
         with workers.autocast():
-            frames = normalizer.next_frames(rollout, predictor_rows, workers)
-            predicted = agent.rnd.predictor(frames)
-        target = features[torch.from_numpy(predictor_rows).to(workers.device)]
-        means["predictor"] = feature_errors(predicted, target).sum() / predictor_size
-        total = total + means["predictor"]
-        return torch.autograd.grad(total, agent.parameters), {
-            name: value.detach() for name, value in means.items()
-        }
+            predicted = agent.rnd.predictor(normalizer.next_frames(rollout, piece))
+        target = features[workers.to_device(piece)]
+        loss = feature_errors(predicted, target).sum() / max(num_rows, 1)
+        return Share.of(loss, agent.rnd.predictor, {"predictor": loss})
 
-    totals: dict[str, float] = {}
-    indices = rollout.indices()
+    totals: dict[str, Tensor] = {}
     num_updates = ppo.update_epochs * ppo.num_minibatches
     for _ in range(ppo.update_epochs):
-        for env_slice in np.split(indices, ppo.num_minibatches, axis=1):
+        for env_slice in np.split(rollout.indices(), ppo.num_minibatches, axis=1):
             minibatch = env_slice.ravel()
             mask = draw_predictor_mask(
                 len(minibatch), config.rnd.predictor_proportion, agent.generator
             )
-            is_predictor_row[minibatch] = mask
-            predictor_size = max(int(mask.sum()), 1)
-
+            predictor_rows = minibatch[mask]
+            # the two networks share no parameter, so that each has its own pieces
+            tasks: list[Callable[[], Share]] = [
+                functools.partial(policy_share, piece) for piece in workers.pieces(minibatch)
+            ]
+            tasks += [
+                functools.partial(predictor_share, piece, len(predictor_rows))
+                for piece in workers.pieces(predictor_rows)
+            ]
             agent.optimizer.zero_grad(set_to_none=True)
-            piece_function = functools.partial(
-                gradients, batch_size=len(minibatch), predictor_size=predictor_size
-            )
-            for piece_gradients, means in workers.map(piece_function, minibatch):
-                add_gradients(agent.parameters, piece_gradients)
-                for name, mean in means.items():
-                    totals[name] = totals.get(name, 0.0) + float(mean) / num_updates
+            for share in workers.map(lambda task: task(), tasks):
+                share.add_gradients()
+                for name, mean in share.means.items():
+                    totals[name] = totals.get(name, 0.0) + mean / num_updates
             agent.optimizer.step()
 
-    for name, total in totals.items():
-        require_finite(f"{name} loss", total)
-    for parameter in agent.parameters:
-        require_finite("weights", parameter)
-    return totals
+    names = list(totals)
+    means = torch.stack([totals[name] for name in names]).tolist()  # waits for a GPU, once
+    for name, mean in zip(names, means, strict=True):
+        require_finite(f"{name} loss", mean)
+    require_finite("weights", torch.stack([weights.detach().sum() for weights in agent.parameters]))
+    return dict(zip(names, means, strict=True))
 
 
-def add_gradients(parameters: list[torch.nn.Parameter], gradients: tuple[Tensor, ...]) -> None:
-    """Add a piece's gradients to those of the minibatch."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if parameter.grad is None:
-            parameter.grad = gradient
-        else:
-            parameter.grad += gradient
+@dataclass(frozen=True)
+class Share:
+    """What a piece of a minibatch contributes to the step."""
+
+    gradients: list[tuple[Tensor, Tensor]]  # of each parameter
+    means: dict[str, Tensor]  # the piece's part of each loss
+
+    @classmethod
+    def of(cls, loss: Tensor, network: torch.nn.Module, means: dict[str, Tensor]) -> Share:
+        """Differentiate a piece's part of the loss by a network's parameters."""
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
+        return cls(
+            list(zip(parameters, gradients, strict=True)),
+            {name: value.detach() for name, value in means.items()},
+        )
+
+    def add_gradients(self) -> None:
+        """Add to what the parameters have."""
+        for parameter, gradient in self.gradients:
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                parameter.grad += gradient

@@ -6,6 +6,8 @@ far, then the update of the statistics, then training with the new ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,25 +22,31 @@ from rndfast.workers import Workers, as_numpy
 class ObservationNormalizer:
     """``clip((frame - mean) / std)`` with the pixel statistics of one moment."""
 
-    def __init__(self, agent: Agent, obs_clip: float) -> None:
-        self._mean = agent.obs_moments.mean
+    def __init__(self, agent: Agent, obs_clip: float, workers: Workers) -> None:
+        self._mean = agent.obs_moments.mean  # (C, H, W)
         self._var = agent.obs_moments.var
         self._clip = obs_clip
+        self._workers = workers
+        mean_high = self._mean.astype(np.float32)
+        mean_low = (self._mean - mean_high).astype(np.float32)
+        inverse_std = (1 / np.sqrt(self._var)).astype(np.float32)
+        self._on_device = [workers.to_device(a) for a in (mean_high, mean_low, inverse_std)]
 
-    def next_frames(
-        self, rollout: Rollout, indices: NDArray[np.int64], workers: Workers
-    ) -> torch.Tensor:
-        """``(B, C, H, W)`` RND inputs of transitions, on the device."""
-        frames = workers.empty(len(indices), *rollout.frames.shape[2:])
-        normalize_frames(
-            rollout.frames,
-            rollout.next_frame_indices(indices),
-            self._mean,
-            self._var,
-            out=as_numpy(frames),
-            clip=self._clip,
+    def next_frames(self, rollout: Rollout, indices: NDArray[np.int64]) -> torch.Tensor:
+        """``(B, 16 * C, H // 4, W // 4)``: RND's inputs of transitions on the device, as blocks."""
+        workers, positions = self._workers, rollout.next_frame_indices(indices)
+        if rollout.on_device is not None:
+            return rollout.on_device.normalized(
+                workers.to_device(positions), self._on_device, self._clip, workers.dtype
+            )
+        channels, height, width = rollout.frames.shape[2:]
+        blocks = torch.empty(
+            (len(indices), height // 4, width // 4, 16 * channels), dtype=workers.dtype
         )
-        return workers.to_device(frames)
+        normalize_frames(
+            rollout.frames, positions, self._mean, self._var, out=as_numpy(blocks), clip=self._clip
+        )
+        return blocks.permute(0, 3, 1, 2)
 
 
 def initialize_obs_moments(
@@ -67,22 +75,35 @@ def feature_errors(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tenso
     return (predicted - target).square().mean(dim=1)
 
 
+def map_transitions(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    rollout: Rollout,
+    normalizer: ObservationNormalizer,
+    workers: Workers,
+) -> torch.Tensor:
+    """``(T * N, ...)`` on the device: a function of every RND input, without gradients."""
+
+    def evaluate(indices: NDArray[np.int64]) -> torch.Tensor:
+        with torch.no_grad(), workers.autocast():
+            return function(normalizer.next_frames(rollout, indices))
+
+    pieces = workers.pieces(rollout.indices().ravel())
+    return torch.cat(list(workers.map(evaluate, pieces)))
+
+
 def intrinsic_rewards(
     agent: Agent, rollout: Rollout, config: RndConfig, workers: Workers
 ) -> NDArray[np.float32]:
     """``(T, N)`` float32: the predictor's error on each next frame, not yet scaled."""
-    normalizer = ObservationNormalizer(agent, config.obs_clip)
-
-    def rewards(indices: NDArray[np.int64]) -> torch.Tensor:
-        with torch.no_grad(), workers.autocast():
-            frames = normalizer.next_frames(rollout, indices, workers)
-            return feature_errors(agent.rnd.predictor(frames), agent.rnd.target(frames)).cpu()
-
-    errors: NDArray[np.float32] = torch.cat(
-        list(workers.map(rewards, rollout.indices().ravel()))
-    ).numpy()
-    require_finite("intrinsic rewards", errors)
-    return errors.reshape(rollout.num_steps, rollout.num_envs)
+    errors = map_transitions(
+        lambda frames: feature_errors(agent.rnd.predictor(frames), agent.rnd.target(frames)),
+        rollout,
+        ObservationNormalizer(agent, config.obs_clip, workers),
+        workers,
+    )
+    rewards: NDArray[np.float32] = errors.cpu().numpy()  # waits for a GPU: the host sums returns
+    require_finite("intrinsic rewards", rewards)
+    return rewards.reshape(rollout.num_steps, rollout.num_envs)
 
 
 def scale_intrinsic_rewards(
@@ -99,18 +120,3 @@ def scale_intrinsic_rewards(
         np.clip(scaled, -config.int_reward_clip, config.int_reward_clip, out=scaled)
     require_finite("scaled intrinsic rewards", scaled)
     return scaled
-
-
-def target_features(
-    agent: Agent, rollout: Rollout, normalizer: ObservationNormalizer, workers: Workers
-) -> torch.Tensor:
-    """``(T * N, features)`` on the device: the target's outputs for every next frame."""
-
-    def features(indices: NDArray[np.int64]) -> torch.Tensor:
-        with torch.no_grad(), workers.autocast():
-            result: torch.Tensor = agent.rnd.target(
-                normalizer.next_frames(rollout, indices, workers)
-            )
-        return result
-
-    return torch.cat(list(workers.map(features, rollout.indices().ravel())))

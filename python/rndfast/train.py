@@ -30,7 +30,7 @@ from rndfast.ppo import compute_advantages, extrinsic_rewards, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, SameStepEnv, collect
 from rndfast.timeline import Timeline
-from rndfast.workers import Workers
+from rndfast.workers import Workers, resolve_precision
 
 # Called once per rollout with its metrics, and with a line of text where there is something to say.
 View = Callable[[Metrics | str], None]
@@ -79,6 +79,9 @@ def train(
     run = config.run
     timeline = timeline or Timeline()
     require_tracker(run.tracker)
+    precision = resolve_precision(run)
+    config = dataclasses.replace(config, run=dataclasses.replace(run, precision=precision))
+    run = config.run
     checkpoint = None
     if resume:
         checkpoint = resume_run_dir(config, view)
@@ -89,8 +92,9 @@ def train(
         Workers(run, timeline) as workers,
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
+        view(f"networks: {run.precision} on {run.device}; {workers.num_threads} threads")
         agent = Agent(config, env.num_actions, workers.device, workers.pool)
-        rollout = Rollout(config)
+        rollout = Rollout(config, workers.device)
         if checkpoint is not None:
             agent.load_state(checkpoint.state)
             load_experience(checkpoint.state, env, rollout, run.seed, view)

@@ -1,27 +1,32 @@
 """Threads that share out passes through the networks.
 
-On the CPU a batch is cut into micro-batches, each computed by one thread with one intra-op thread,
-and the results are combined in order: they do not depend on the number of threads, and a busy core
-slows one micro-batch, where threads inside an operation would all wait for it at every operation.
-On a GPU a batch is one piece.
+On the CPU a batch is cut into pieces, each computed by one thread with one intra-op thread, and the
+results are combined in order: they do not depend on the number of threads, and a busy core slows
+one piece, where threads inside an operation would all wait for it at every operation. On a GPU the
+pieces are large and follow each other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rndfast._core import ThreadPool
 from rndfast.config import RunConfig
 from rndfast.timeline import Timeline
 
+# Observations that pass through a network at once on a GPU: one of the paper's minibatches.
+GPU_BATCH_SIZE = 4096
+
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
@@ -30,17 +35,34 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def resolve_precision(config: RunConfig) -> Literal["float32", "bfloat16"]:
+    """The number format that ``config.precision`` stands for here.
+
+    ``"auto"`` is bfloat16 where the device multiplies it in hardware, which is at least twice as
+    fast; elsewhere it is emulated, and many times slower than float32.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if config.device == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        has_bfloat16 = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
 class Workers:
     """The device, the number format and the threads of a run.
 
     Use as a context manager: while it is open, torch uses one intra-op thread on the CPU.
 
     Args:
-        config: ``device``, ``precision``, ``num_threads`` and ``micro_batch_size`` are read.
+        config: ``device``, ``precision``, ``num_threads``, ``micro_batch_size`` and ``cuda_graphs``
+            are read.
         timeline: Where the time that work takes is noted; None: a new one.
 
     Raises:
-        ValueError: CUDA is asked for and not available.
+        ValueError: CUDA is asked for and not available, or CUDA graphs without CUDA.
     """
 
     def __init__(self, config: RunConfig, timeline: Timeline | None = None) -> None:
@@ -50,12 +72,17 @@ class Workers:
             )
         self.timeline = timeline or Timeline()
         self.device = torch.device(config.device)
-        self.dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        self.is_cpu = self.device.type == "cpu"
+        is_bfloat16 = resolve_precision(config) == "bfloat16"
+        self.dtype = torch.bfloat16 if is_bfloat16 else torch.float32
         self.num_threads = config.num_threads or usable_cores()
         self.pool = ThreadPool(self.num_threads)
-        is_cpu = self.device.type == "cpu"
-        self._micro_batch_size = config.micro_batch_size if is_cpu else None
-        self._executor = ThreadPoolExecutor(self.num_threads if is_cpu else 1, "rndfast")
+        self._micro_batch_size = config.micro_batch_size
+        self.graphs: CudaGraphs | None = CudaGraphs() if config.cuda_graphs else None
+        # said in every thread: one that torch has not been told in yet lets libraries use all cores
+        self._executor = ThreadPoolExecutor(
+            self.num_threads, "rndfast", initializer=torch.set_num_threads, initargs=(1,)
+        )
 
     def __enter__(self) -> Workers:
         self._intra_op_threads = torch.get_num_threads()
@@ -67,34 +94,72 @@ class Workers:
         self._executor.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(self._intra_op_threads)
 
-    def map(
-        self,
-        function: Callable[[NDArray[np.int64]], Result],
-        indices: NDArray[np.int64],
-        min_pieces: int = 1,
-    ) -> Iterator[Result]:
-        """Call ``function`` on pieces of ``indices`` in parallel and yield the results in order."""
-        num_pieces = 1
-        if self._micro_batch_size is not None:
-            num_pieces = max(min_pieces, -(-len(indices) // self._micro_batch_size))
-        return self._executor.map(function, np.array_split(indices, num_pieces))
+    def map(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
+        """Call ``function`` on each piece, in parallel on the CPU; the results come in order."""
+        if self.is_cpu:
+            return self._executor.map(function, pieces)
+        return map(function, pieces)  # work on a GPU is queued; threads would only wait for it
+
+    def pieces(
+        self, indices: NDArray[np.int64], max_size: int | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Cut indices for `map`: into micro-batches, or pieces of ``max_size`` on the CPU."""
+        size = (max_size or self._micro_batch_size) if self.is_cpu else GPU_BATCH_SIZE
+        return np.array_split(indices, max(1, -(-len(indices) // size)))
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Compute in the run's number format."""
         return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
+            self.device.type,
+            torch.bfloat16,
+            enabled=self.dtype == torch.bfloat16,
+            cache_enabled=self.graphs is None,  # a captured graph must cast the weights anew
         )
 
-    def empty(self, *shape: int) -> torch.Tensor:
-        """A new host tensor in the run's number format, pinned where a GPU will read it."""
-        return torch.empty(shape, dtype=self.dtype, pin_memory=self.device.type == "cuda")
+    def to_device(self, array: NDArray[np.generic]) -> Tensor:
+        """A copy of an array on the device; on the CPU, the array's own memory.
 
-    def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Move a ``(B, C, H, W)`` host tensor to the networks, channels last."""
-        return tensor.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        A GPU copies it from pinned memory in its own time: nothing waits.
+        """
+        tensor = torch.from_numpy(array)
+        return tensor if self.is_cpu else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def as_numpy(tensor: torch.Tensor) -> NDArray[np.generic]:
+class CudaGraphs:
+    """Functions of a device tensor, each captured as a CUDA graph per size of its argument.
+
+    Launching the dozens of small kernels of a pass one by one takes longer than they run. Untested:
+    it has not run on a GPU yet.
+    """
+
+    def __init__(self) -> None:
+        self._captured: dict[tuple[str, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+    def run(self, name: str, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
+        """The result of ``function``, valid until the next call of this name and size.
+
+        Memory that it reads besides its argument must stay where it is from call to call.
+        """
+        key = (name, len(argument))
+        if key not in self._captured:
+            static_argument = argument.clone()
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):  # libraries choose kernels and allocate before capture
+                for _ in range(3):
+                    function(static_argument)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                result = function(static_argument)
+            self._captured[key] = graph, static_argument, result
+        graph, static_argument, result = self._captured[key]
+        static_argument.copy_(argument)
+        graph.replay()
+        return result
+
+
+def as_numpy(tensor: Tensor) -> NDArray[np.generic]:
     """A NumPy view of a host tensor; bfloat16 as its bits in uint16, as the kernels take it."""
     view: NDArray[np.generic] = (
         tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor

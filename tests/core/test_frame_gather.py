@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from tests.reference import frames as reference
 from rndfast._core import RunningMoments, ThreadPool, gather_stacks, normalize_frames
 
 Array = NDArray[Any]
-DTYPES = [np.uint8, np.float32, np.uint16]
+DTYPES = [np.float32, np.uint16]
+SMALL_SHAPES = [(1, 4, 4), (1, 9, 6), (3, 8, 5), (1, 5, 21), (2, 7, 12)]
+SHAPES = st.sampled_from([*SMALL_SHAPES, *SMALL_SHAPES, (2, 84, 84)])
 
 
 def to_bfloat16_bits(values: Array) -> Array:
@@ -28,23 +31,44 @@ def to_bfloat16_bits(values: Array) -> Array:
 
 def as_dtype(pixels: Array, dtype: type) -> Array:
     """What gather_stacks should write of ``pixels``."""
-    scaled = pixels.astype(np.float32) / np.float32(255)
-    if dtype is np.uint16:
-        return to_bfloat16_bits(scaled)
-    return scaled if dtype is np.float32 else pixels
+    scaled: Array = pixels.astype(np.float32) / np.float32(255)
+    return to_bfloat16_bits(scaled) if dtype is np.uint16 else scaled
+
+
+def cropped(images: Array) -> Array:
+    """Leave out the pixels that are in no whole block."""
+    height, width = images.shape[-2:]
+    return images[..., : height // 4 * 4, : width // 4 * 4]
+
+
+def make_out(batch: int, planes: int, frame_shape: tuple[int, ...], dtype: type) -> Array:
+    """Memory that is full of rubbish."""
+    height, width = frame_shape[-2:]
+    return np.full((batch, height // 4, width // 4, planes * 16), 77, dtype)
+
+
+def gathered_blocks(
+    rollout: reference.Rollout, indices: Array, dtype: type, pool: ThreadPool | None = None
+) -> Array:
+    stack_size, *frame_shape = rollout.stacks.shape[2:]
+    out = make_out(len(indices), stack_size * frame_shape[0], tuple(frame_shape), dtype)
+    gather_stacks(rollout.frames, rollout.valid_frames, indices, out=out, pool=pool)
+    return out
 
 
 def gathered(
     rollout: reference.Rollout, indices: Array, dtype: type, pool: ThreadPool | None = None
 ) -> Array:
-    """Gather into memory that is full of rubbish before."""
-    out = np.full((len(indices), *rollout.stacks.shape[2:]), 77, dtype)
-    gather_stacks(rollout.frames, rollout.valid_frames, indices, out=out, pool=pool)
-    return out
+    """Gather ``(B, S, C, H, W)`` images."""
+    images = reference.images_of(gathered_blocks(rollout, indices, dtype, pool))
+    return images.reshape(len(indices), *rollout.stacks.shape[2:4], *images.shape[2:])
 
 
 def make_rollout(
-    lengths: list[list[int]], stack_size: int, frame_shape: tuple[int, ...] = (3, 5), seed: int = 0
+    lengths: list[list[int]],
+    stack_size: int,
+    frame_shape: tuple[int, ...] = (2, 5, 9),
+    seed: int = 0,
 ) -> reference.Rollout:
     """Random frames of episodes of ``lengths[n]`` in environment n."""
     rng = np.random.default_rng(seed)
@@ -63,8 +87,7 @@ def rollouts(draw: st.DrawFn) -> reference.Rollout:
     for _ in range(draw(st.integers(1, 4))):
         starts = sorted(draw(st.sets(st.integers(1, rows - 1)))) if rows > 1 else []
         lengths.append(np.diff([0, *starts, rows]).tolist())
-    frame_shape = draw(st.sampled_from([(1,), (7,), (3, 5), (2, 3, 4), (65,)]))
-    return make_rollout(lengths, stack_size, frame_shape, draw(st.integers(0, 2**32 - 1)))
+    return make_rollout(lengths, stack_size, draw(SHAPES), draw(st.integers(0, 2**32 - 1)))
 
 
 @given(rollouts(), st.sampled_from(DTYPES), st.data())
@@ -76,30 +99,87 @@ def test_stacks_equal_those_of_whole_episodes(
     # any order, repeated, and none at all
     indices = np.array(data.draw(st.lists(st.integers(0, len(stacks) - 1), max_size=30)), np.int64)
     np.testing.assert_array_equal(
-        gathered(rollout, indices, dtype), as_dtype(stacks[indices], dtype)
+        gathered(rollout, indices, dtype), as_dtype(cropped(stacks[indices]), dtype)
     )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_lie_as_documented(dtype: type) -> None:
+    rollout = make_rollout([[2, 3]], 2, (3, 9, 14))
+    mean, var = make_statistics((3, 9, 14))
+    indices = np.array([3, 0])
+    stacks = as_dtype(rollout.stacks[indices, 0], dtype)
+    frames = whitened(rollout.frames, indices, mean, var)
+    frames = to_bfloat16_bits(frames) if dtype is np.uint16 else frames
+    stack_blocks = gathered_blocks(rollout, indices, dtype)
+    frame_blocks = whitened_blocks(rollout.frames, indices, mean, var, dtype=dtype)
+    assert stack_blocks.shape == (2, 2, 3, 2 * 3 * 16)
+    assert frame_blocks.shape == (2, 2, 3, 3 * 16)
+    for b, y, x, c, i, j in np.ndindex(2, 2, 3, 3, 4, 4):
+        row, column = 4 * y + i, 4 * x + j
+        place = 4 * i + j
+        assert frame_blocks[b, y, x, 16 * c + place] == frames[b, c, row, column]
+        for s in range(2):
+            actual = stack_blocks[b, y, x, 16 * (s * 3 + c) + place]
+            assert actual == stacks[b, s, c, row, column]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("height", [4, 5, 7, 8, 11])
+@pytest.mark.parametrize("width", [4, 6, 7, 8, 17])
+def test_pixels_after_the_last_whole_block_are_left_out(
+    height: int, width: int, dtype: type
+) -> None:
+    rollout = make_rollout([[2, 4], [6]], 3, (2, height, width))
+    mean, var = make_statistics((2, height, width))
+    indices = np.arange(8)
+    is_left_out = np.ones((height, width), bool)
+    cropped(is_left_out)[...] = False
+    changed = rollout._replace(frames=np.where(is_left_out, 255 - rollout.frames, rollout.frames))
+    changed_mean, changed_var = np.where(is_left_out, 1e30, mean), np.where(is_left_out, 1e-30, var)
+
+    stacks = gathered(rollout, indices, dtype)
+    expected = as_dtype(cropped(rollout.stacks.reshape(8, *rollout.stacks.shape[2:])), dtype)
+    assert stacks.shape == (8, 3, 2, height // 4 * 4, width // 4 * 4)
+    np.testing.assert_array_equal(stacks, expected)
+    np.testing.assert_array_equal(gathered(changed, indices, dtype), stacks)
+
+    white = whitened(rollout.frames, indices, mean, var, dtype=dtype)
+    chosen = rollout.frames.reshape(-1, 2, height, width)[indices]
+    formula = cropped(reference.normalized(chosen, mean, var, 5.0))
+    assert white.shape == formula.shape
+    if dtype is np.float32:
+        np.testing.assert_allclose(white, formula, rtol=1e-6, atol=0)
+    actual = whitened(changed.frames, indices, changed_mean, changed_var, dtype=dtype)
+    np.testing.assert_array_equal(actual, white)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("frame_shape", [(1, 4, 4), (3, 9, 6)])
 @pytest.mark.parametrize("start", range(1, 9))
-def test_frames_before_an_episode_starts_read_as_zeros(start: int, dtype: type) -> None:
+def test_frames_before_an_episode_starts_read_as_zeros(
+    start: int, frame_shape: tuple[int, ...], dtype: type
+) -> None:
     # an episode of environment 0 begins at row `start`; environment 1's goes on
     stack_size, rows = 4, 10
-    rollout = make_rollout([[start, rows - start], [rows]], stack_size)
+    rollout = make_rollout([[start, rows - start], [rows]], stack_size, frame_shape)
     stacks = gathered(rollout, np.arange(2 * (rows - stack_size + 1)), dtype)
-    stacks = stacks.reshape(rows - stack_size + 1, 2, stack_size, 3, 5)
+    stacks = stacks.reshape(rows - stack_size + 1, 2, *stacks.shape[1:])
+    frames = as_dtype(cropped(rollout.frames), dtype)
+    assert (frames != 0).all()
     for t in range(rows - stack_size + 1):
         for k in range(stack_size):
             newest_row, row = t + stack_size - 1, t + k
-            is_before_start = newest_row >= start > row
-            expected = np.zeros((3, 5), np.uint8) if is_before_start else rollout.frames[row, 0]
-            np.testing.assert_array_equal(stacks[t, 0, k], as_dtype(expected, dtype))
-            np.testing.assert_array_equal(stacks[t, 1, k], as_dtype(rollout.frames[row, 1], dtype))
+            if newest_row >= start > row:
+                assert stacks[t, 0, k].tobytes() == bytes(stacks[t, 0, k].nbytes)  # no -0.0
+            else:
+                np.testing.assert_array_equal(stacks[t, 0, k], frames[row, 0])
+            np.testing.assert_array_equal(stacks[t, 1, k], frames[row, 1])
 
 
 @pytest.mark.parametrize("level", SIMD_LEVELS)
 def test_every_pixel_value_is_scaled_as_by_a_float32_division(level: str) -> None:
-    frames = np.arange(256, dtype=np.uint8).reshape(1, 1, 256)
+    frames = np.arange(256, dtype=np.uint8).reshape(1, 1, 1, 16, 16)
     rollout = reference.Rollout(frames, np.ones((1, 1), np.uint8), frames[:, :, None])
     zero, pool = np.zeros(1, np.int64), ThreadPool(1, simd=level)
     for dtype in DTYPES:
@@ -109,13 +189,13 @@ def test_every_pixel_value_is_scaled_as_by_a_float32_division(level: str) -> Non
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stacks_have_the_same_bits_for_any_pool(dtype: type) -> None:
-    rollout = make_rollout([[3, 8, 1, 9], [21], [1] * 21], 4, (7, 11))
+    rollout = make_rollout([[3, 8, 1, 9], [21], [1] * 21], 4, (2, 9, 14))
     indices = np.random.default_rng(0).permutation(18 * 3)
-    results = [gathered(rollout, indices, dtype, pool).tobytes() for pool in make_pools()]
+    results = [gathered_blocks(rollout, indices, dtype, pool).tobytes() for pool in make_pools()]
     assert len(set(results)) == 1
 
 
-def whitened(
+def whitened_blocks(
     frames: Array,
     indices: Array,
     mean: Array,
@@ -125,9 +205,14 @@ def whitened(
     dtype: type = np.float32,
     pool: ThreadPool | None = None,
 ) -> Array:
-    out = np.full((len(indices), *frames.shape[2:]), 77, dtype)
+    out = make_out(len(indices), frames.shape[2], frames.shape[2:], dtype)
     normalize_frames(frames, indices, mean, var, out=out, clip=clip, pool=pool)
     return out
+
+
+def whitened(*arguments: Any, **options: Any) -> Array:
+    """Normalise to ``(B, C, H, W)`` images."""
+    return reference.images_of(whitened_blocks(*arguments, **options))
 
 
 def make_statistics(shape: tuple[int, ...], seed: int = 0) -> tuple[Array, Array]:
@@ -137,7 +222,7 @@ def make_statistics(shape: tuple[int, ...], seed: int = 0) -> tuple[Array, Array
 
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    st.sampled_from([(1,), (7,), (3, 5), (2, 3, 4), (65,)]),
+    SHAPES,
     st.floats(0.25, 100),
     st.integers(0, 2**32 - 1),
     st.data(),
@@ -157,7 +242,7 @@ def test_normalized_frames_equal_the_formula_in_float64(
     chosen = frames.reshape(rows * envs, *shape)[indices]
     actual = whitened(frames, indices, mean, var, clip=clip)
     np.testing.assert_allclose(
-        actual, reference.normalized(chosen, mean, var, clip), rtol=1e-6, atol=0
+        actual, cropped(reference.normalized(chosen, mean, var, clip)), rtol=1e-6, atol=0
     )
 
 
@@ -167,48 +252,52 @@ def test_pixels_that_hardly_ever_change_are_normalized_accurately(value: int, co
     # the prior of 1e-4 samples is all that keeps the variance above zero: the mean is within
     # 1e-12 of the pixel, far less than float32 can tell
     prior = 1e-4
-    mean = np.full((2, 2), value * count / (count + prior))
+    mean = np.full((1, 4, 4), value * count / (count + prior))
     m2 = prior + value**2 * prior * count / (count + prior)
-    var = np.full((2, 2), m2 / (count + prior))
+    var = np.full((1, 4, 4), m2 / (count + prior))
     frames = np.array([value, max(value - 1, 0), min(value + 1, 255)], np.uint8)
-    frames = np.broadcast_to(frames[:, None, None, None], (3, 1, 2, 2)).copy()
+    frames = np.broadcast_to(frames[:, None, None, None, None], (3, 1, 1, 4, 4)).copy()
     actual = whitened(frames, np.arange(3), mean, var)
     expected = reference.normalized(frames[:, 0], mean, var, 5.0)
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=0)
 
 
 def test_frames_normalized_by_their_own_moments_are_white() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (40, 5, 6), np.uint8)
-    frames[:, :, 0] = 9  # a constant pixel
-    moments = RunningMoments((6,), prior_count=1e-4)
+    frames = np.random.default_rng(0).integers(0, 256, (40, 5, 2, 4, 8), np.uint8)
+    frames[..., 0] = 9  # a constant column
+    moments = RunningMoments((2, 4, 8), prior_count=1e-4)
     moments.update(frames)
     white = whitened(frames, np.arange(200), moments.mean, moments.var)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
-    np.testing.assert_allclose(white[:, 1:].std(axis=0), 1, rtol=1e-4)
-    assert np.abs(white[:, 0]).max() < 1e-2
+    np.testing.assert_allclose(white[..., 1:].std(axis=0), 1, rtol=1e-4)
+    assert np.abs(white[..., 0]).max() < 1e-2
 
 
 @pytest.mark.parametrize("clip", [5.0, 0.5, 1e-3])
 def test_normalized_frames_are_clipped_on_both_sides(clip: float) -> None:
-    frames = np.array([0, 128, 255], np.uint8).reshape(3, 1, 1)
-    actual = whitened(frames, np.arange(3), np.array([128.0]), np.array([1.0]), clip=clip)
-    np.testing.assert_array_equal(actual[:, 0], np.array([-clip, 0, clip], np.float32))
+    frames = np.repeat(np.array([0, 128, 255], np.uint8), 16).reshape(3, 1, 1, 4, 4)
+    mean, var = np.full((1, 4, 4), 128.0), np.ones((1, 4, 4))
+    actual = whitened(frames, np.arange(3), mean, var, clip=clip)
+    expected = np.repeat(np.array([-clip, 0, clip], np.float32), 16)
+    np.testing.assert_array_equal(actual.reshape(-1), expected)
 
 
 @pytest.mark.parametrize("var", [5e-324, 1e-300, 1e-40, 1e300])
 def test_extreme_variances_give_finite_results(var: float) -> None:
-    frames = np.array([9, 10, 11], np.uint8).reshape(3, 1, 1)
-    actual = whitened(frames, np.arange(3), np.array([10.0]), np.array([var]))
-    np.testing.assert_array_equal(actual[:, 0], [0, 0, 0] if var > 1 else [-5, 0, 5])
+    frames = np.repeat(np.array([9, 10, 11], np.uint8), 16).reshape(3, 1, 1, 4, 4)
+    mean = np.full((1, 4, 4), 10.0)
+    actual = whitened(frames, np.arange(3), mean, np.full((1, 4, 4), var))
+    expected = np.repeat([0, 0, 0] if var > 1 else [-5, 0, 5], 16)
+    np.testing.assert_array_equal(actual.reshape(-1), expected)
 
 
 @pytest.mark.parametrize("level", SIMD_LEVELS)
 def test_bfloat16_is_rounded_as_torch_does(level: str) -> None:
     rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (20, 10, 101), np.uint8)
-    mean, var = make_statistics((101,))
-    var[:9] = 4.0**-4  # quotients with few bits, so that ties occur
-    mean[:9] = np.arange(9) + 0.25
+    frames = rng.integers(0, 256, (20, 10, 2, 9, 12), np.uint8)
+    mean, var = make_statistics((2, 9, 12))
+    var[0, 0] = 4.0**-4  # quotients with few bits, so that ties occur
+    mean[0, 0] = np.arange(12) + 0.25
     indices, pool = np.arange(200), ThreadPool(1, simd=level)
     single = whitened(frames, indices, mean, var, clip=1e4, pool=pool)
     half = whitened(frames, indices, mean, var, clip=1e4, dtype=np.uint16, pool=pool)
@@ -217,45 +306,75 @@ def test_bfloat16_is_rounded_as_torch_does(level: str) -> None:
 
 
 def test_a_torch_tensor_of_bfloat16_can_be_filled() -> None:
-    frames = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    tensor = torch.zeros(4, 3, dtype=torch.bfloat16)
-    mean, var = np.full(3, 4.0), np.full(3, 4.0)
+    frames = np.arange(128, dtype=np.uint8).reshape(2, 2, 2, 4, 4)
+    tensor = torch.zeros(4, 1, 1, 32, dtype=torch.bfloat16)
+    mean, var = np.full((2, 4, 4), 64.0), np.full((2, 4, 4), 256.0)
     normalize_frames(frames, np.arange(4), mean, var, out=tensor.view(torch.uint16).numpy())
-    expected = torch.from_numpy(reference.normalized(frames.reshape(4, 3), mean, var, 5.0))
+    whole = frames.reshape(4, 2, 4, 4)  # a frame of one block lies as the frame does
+    expected = torch.from_numpy(reference.normalized(whole, mean, var, 5.0)).view(4, 1, 1, 32)
     assert torch.equal(tensor, expected.to(torch.bfloat16))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_normalized_frames_have_the_same_bits_for_any_pool(dtype: type) -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (9, 3, 7, 11), np.uint8)
-    mean, var = make_statistics((7, 11))
+    frames = np.random.default_rng(0).integers(0, 256, (9, 3, 2, 9, 14), np.uint8)
+    mean, var = make_statistics((2, 9, 14))
     indices = np.random.default_rng(1).permutation(27)
     results = [
-        whitened(frames, indices, mean, var, dtype=dtype, pool=pool).tobytes()
+        whitened_blocks(frames, indices, mean, var, dtype=dtype, pool=pool).tobytes()
         for pool in make_pools()
     ]
     assert len(set(results)) == 1
 
 
+@pytest.mark.parametrize("level", SIMD_LEVELS)
+@given(SHAPES, st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=50)
+def test_float32_has_the_same_bits_at_every_simd_level(
+    level: str, frame_shape: tuple[int, ...], clip: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rollout = make_rollout([[3, 5], [8], [1] * 8], 4, frame_shape, seed)
+    mean = rng.uniform(0, 255, frame_shape)
+    var = 10.0 ** rng.uniform(-20, 20, frame_shape)  # many quotients are clipped, many tiny
+    frames, indices = rollout.frames, rng.integers(0, 15, 20)
+    pool, baseline = ThreadPool(1, simd=level), ThreadPool(1, simd="baseline")
+
+    stacks = gathered_blocks(rollout, indices, np.float32, pool)
+    expected = gathered_blocks(rollout, indices, np.float32, baseline)
+    assert stacks.tobytes() == expected.tobytes()
+    white = whitened_blocks(frames, indices, mean, var, clip=clip, pool=pool)
+    expected = whitened_blocks(frames, indices, mean, var, clip=clip, pool=baseline)
+    assert white.tobytes() == expected.tobytes()
+    # the kernel's operations, each rounded on its own: no level may fuse a product and a sum
+    mean_high = mean.astype(np.float32)
+    pixels = frames.reshape(-1, *frame_shape)[indices].astype(np.float32)
+    deviation = (pixels - mean_high) - (mean - mean_high).astype(np.float32)
+    quotient = deviation * (1 / np.sqrt(var)).astype(np.float32)
+    rounded = cropped(quotient.clip(-np.float32(clip), np.float32(clip)))
+    assert reference.images_of(white).tobytes() == rounded.tobytes()
+
+
 def test_read_only_inputs_are_accepted() -> None:
     rollout = make_rollout([[6], [2, 4]], 3)
     indices = np.arange(8)
-    mean, var = make_statistics((3, 5))
+    mean, var = make_statistics((2, 5, 9))
     for array in (*rollout, indices, mean, var):
         array.flags.writeable = False
-    expected = rollout.stacks.reshape(8, 3, 3, 5)
-    np.testing.assert_array_equal(gathered(rollout, indices, np.uint8), expected)
+    expected = as_dtype(cropped(rollout.stacks.reshape(8, 3, 2, 5, 9)), np.float32)
+    np.testing.assert_array_equal(gathered(rollout, indices, np.float32), expected)
     assert np.isfinite(whitened(rollout.frames, indices, mean, var)).all()
 
 
-# --- wrong inputs: the store has R = 6 rows, N = 2 environments, frames of 3 x 5, stacks of S = 3
+# --- wrong inputs: the store has R = 6 rows, N = 2 environments, C = 2 channels of 5 x 9 pixels,
+# which are 1 x 2 blocks, and stacks of S = 3
 
-FRAMES = np.ones((6, 2, 3, 5), np.uint8)
+FRAMES = np.ones((6, 2, 2, 5, 9), np.uint8)
 VALID = np.full((4, 2), 3, np.uint8)
 INDICES = np.array([7, 0, 3], np.int64)
-FLOAT_STACKS = np.full((3, 3, 3, 5), 77, np.float32)
-FLOAT_FRAMES = np.full((3, 3, 5), 77, np.float32)
-PLANE = np.ones((3, 5))
+FLOAT_STACKS = np.full((3, 1, 2, 96), 77, np.float32)
+FLOAT_FRAMES = np.full((3, 1, 2, 32), 77, np.float32)
+PLANE = np.ones((2, 5, 9))
 
 
 def with_value(array: Array, value: float) -> Array:
@@ -271,12 +390,27 @@ def read_only(array: Array) -> Array:
 
 
 WRONG_STORES: list[Case] = [
-    *wrong_arrays("frames", FRAMES, None),
+    *wrong_arrays("frames", FRAMES, "(R, N, C, H, W) = (any, any, any, any, any)"),
     ("frames", FRAMES.astype(np.float32), TypeError, "^frames must .* uint8, got float32$"),
-    ("frames", FRAMES[0, 0], ValueError, r"^frames must .* at least 3 axes, got \(3, 5\)$"),
-    ("frames", FRAMES[:0], ValueError, r"^frames must not be empty, got \(0, 2, 3, 5\)$"),
-    ("frames", FRAMES[:, :0], ValueError, r"^frames must not be empty, got \(6, 0, 3, 5\)$"),
-    ("frames", FRAMES[..., :0], ValueError, r"^frames must not be empty, got \(6, 2, 3, 0\)$"),
+    *(
+        ("frames", wrong.copy(), ValueError, rf"^frames must not be empty, got {shape}$")
+        for wrong, shape in [
+            (FRAMES[:0], r"\(0, 2, 2, 5, 9\)"),
+            (FRAMES[:, :0], r"\(6, 0, 2, 5, 9\)"),
+            (FRAMES[:, :, :0], r"\(6, 2, 0, 5, 9\)"),
+            (FRAMES[..., :0, :], r"\(6, 2, 2, 0, 9\)"),
+            (FRAMES[..., :0], r"\(6, 2, 2, 5, 0\)"),
+        ]
+    ),
+    *(
+        ("frames", wrong.copy(), ValueError, f"^frames must be at least 4 .* wide, got {shape}$")
+        for wrong, shape in [
+            (FRAMES[..., :3, :], r"\(6, 2, 2, 3, 9\)"),
+            (FRAMES[..., :3], r"\(6, 2, 2, 5, 3\)"),
+            (FRAMES[..., :3, :3], r"\(6, 2, 2, 3, 3\)"),
+            (FRAMES[..., :1, :1], r"\(6, 2, 2, 1, 1\)"),
+        ]
+    ),
     ("indices", with_value(INDICES, -1), ValueError, r"^indices .*, got -1 at position 2$"),
     (
         "indices",
@@ -292,7 +426,29 @@ WRONG_STORES: list[Case] = [
     ("indices", np.array(3), ValueError, r"^indices must have shape \(B,\) = \(any,\), got \(\)$"),
     ("pool", 2, TypeError, "(?s)incompatible function arguments.*pool: "),
 ]
-STACK_DTYPES, FRAME_DTYPES = "uint8 or float32 or uint16", "float32 or uint16"
+OUT_DTYPES = "float32 or uint16"
+STACKS_SHAPE = "(B, H // 4, W // 4, S * C * 16) = (3, 1, 2, 96)"
+FRAMES_SHAPE = "(B, H // 4, W // 4, C * 16) = (3, 1, 2, 32)"
+
+
+def wrong_outs(good: Array, shape: str) -> list[Case]:
+    images = reference.images_of(good)  # as many numbers as the blocks have
+    return [
+        *wrong_arrays("out", good, shape, dtypes=OUT_DTYPES),
+        *(
+            ("out", wrong.copy(), ValueError, f"^out must .* {re.escape(f'{shape}, got {got}')}$")
+            for wrong, got in [
+                (good[:2], (2, *good.shape[1:])),
+                (good[..., :-16], (*good.shape[:3], good.shape[3] - 16)),
+                (images, images.shape),
+            ]
+        ),
+        *(
+            ("out", good.astype(dtype), TypeError, f"^out must .* {OUT_DTYPES}, got {dtype}$")
+            for dtype in ("uint8", "int16", "float16", "float64")
+        ),
+        ("out", read_only(good), ValueError, "^out must be writable, got a read-only array$"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -311,20 +467,7 @@ STACK_DTYPES, FRAME_DTYPES = "uint8 or float32 or uint16", "float32 or uint16"
         ("valid_frames", with_value(VALID, 0), ValueError, r"^valid_frames .*S = 3\], got 0$"),
         ("valid_frames", with_value(VALID, 4), ValueError, r"^valid_frames .*S = 3\], got 4$"),
         ("indices", with_value(INDICES, 8), ValueError, r"^indices must be in \[0, 8\), got 8 at"),
-        *wrong_arrays("out", FLOAT_STACKS, "(B, S, ...) = (3, 3, 3, 5)", dtypes=STACK_DTYPES),
-        ("out", FLOAT_STACKS[:2], ValueError, r"^out must .*\(3, 3, 3, 5\), got \(2, 3, 3, 5\)$"),
-        (
-            "out",
-            FLOAT_STACKS.astype(float),
-            TypeError,
-            f"^out must .* {STACK_DTYPES}, got float64$",
-        ),
-        (
-            "out",
-            read_only(FLOAT_STACKS),
-            ValueError,
-            "^out must be writable, got a read-only array$",
-        ),
+        *wrong_outs(FLOAT_STACKS, STACKS_SHAPE),
     ],
 )
 def test_gather_stacks_refuses_wrong_arguments(
@@ -354,8 +497,8 @@ def test_gather_stacks_refuses_wrong_arguments(
             ValueError,
             r"^indices .*\[0, 12\), got 12 at position 2",
         ),
-        *wrong_arrays("mean", PLANE, "(...) = (3, 5)"),
-        *wrong_arrays("var", PLANE, "(...) = (3, 5)"),
+        *wrong_arrays("mean", PLANE, "(C, H, W) = (2, 5, 9)"),
+        *wrong_arrays("var", PLANE, "(C, H, W) = (2, 5, 9)"),
         ("mean", PLANE.astype(np.float32), TypeError, "^mean must .* float64, got float32$"),
         *(
             (
@@ -387,19 +530,7 @@ def test_gather_stacks_refuses_wrong_arguments(
         ),
         ("clip", "5", TypeError, "(?s)incompatible function arguments.*clip: "),
         ("clip", None, TypeError, "(?s)incompatible function arguments.*clip: "),
-        *wrong_arrays("out", FLOAT_FRAMES, "(B, ...) = (3, 3, 5)", dtypes=FRAME_DTYPES),
-        (
-            "out",
-            FLOAT_FRAMES.astype(np.uint8),
-            TypeError,
-            f"^out must .* {FRAME_DTYPES}, got uint8$",
-        ),
-        (
-            "out",
-            read_only(FLOAT_FRAMES),
-            ValueError,
-            "^out must be writable, got a read-only array$",
-        ),
+        *wrong_outs(FLOAT_FRAMES, FRAMES_SHAPE),
     ],
 )
 def test_normalize_frames_refuses_wrong_arguments(
@@ -432,26 +563,40 @@ def assert_untouched(out: Any) -> None:
 @pytest.mark.parametrize("name", ["frames", "valid_frames", "indices"])
 def test_gather_stacks_refuses_an_out_that_overlaps_an_input(name: str) -> None:
     # checked before work: an index that changes under way would read outside the store
-    memory = np.zeros(400, np.uint8)
+    memory = np.zeros(4096, np.uint8)
     arguments: dict[str, Any] = {"frames": FRAMES, "valid_frames": VALID, "indices": INDICES}
     good = arguments[name]
-    shared = memory[64 : 64 + good.nbytes].view(good.dtype).reshape(good.shape)
-    shared[...] = good
-    for begin in (64 + good.nbytes - 1, 65):
-        out = memory[begin : begin + 3 * 3 * 3 * 5].reshape(3, 3, 3, 5)
+    out_size = FLOAT_STACKS.size * 2  # of uint16, which lies at even addresses
+
+    def share(begin: int) -> Array:
+        shared: Array = memory[begin : begin + good.nbytes].view(good.dtype).reshape(good.shape)
+        shared[...] = good
+        return shared
+
+    def out_at(begin: int) -> Array:
+        return memory[begin : begin + out_size].view(np.uint16).reshape(FLOAT_STACKS.shape)
+
+    # by one byte at the one end and at the other, where the input's bytes may lie so; inside
+    first = 1600 if good.itemsize > 1 else 1599
+    inside, last = first // 2 * 2 + 2, first + good.nbytes - 1
+    for begin in (inside - out_size, inside, last // 2 * 2):
+        memory[...] = 0
+        shared = share(first)
         before = memory.copy()
         with pytest.raises(ValueError, match=f"^out must not share memory with {name}$"):
-            gather_stacks(**{**arguments, name: shared}, out=out)
+            gather_stacks(**{**arguments, name: shared}, out=out_at(begin))
         np.testing.assert_array_equal(memory, before)
     # side by side is no overlap
-    out = memory[64 + good.nbytes :][: 3 * 3 * 3 * 5].reshape(3, 3, 3, 5)
-    gather_stacks(**{**arguments, name: shared}, out=out)
-    assert (out == 1).all()
+    for begin in (1600 - out_size, 1600 + good.nbytes):
+        shared, out = share(1600), out_at(begin)
+        gather_stacks(**{**arguments, name: shared}, out=out)
+        assert (out == as_dtype(np.ones(1, np.uint8), np.uint16)).all()
+        np.testing.assert_array_equal(shared, good)
 
 
 @pytest.mark.parametrize("name", ["frames", "indices", "mean", "var"])
 def test_normalize_frames_refuses_an_out_that_overlaps_an_input(name: str) -> None:
-    memory = np.zeros(1000, np.uint8)
+    memory = np.zeros(2000, np.uint8)
     arguments: dict[str, Any] = {
         "frames": FRAMES,
         "indices": INDICES,

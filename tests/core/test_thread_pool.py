@@ -200,13 +200,15 @@ pool = ThreadPool(3)
 moments = RunningMoments((4000,), pool=pool)
 batch = np.ones((5, 4000), np.uint8)
 moments.update(batch)
-frames, indices = np.ones((2, 2, 3), np.uint8), np.zeros(1, np.int64)
+frames, indices = np.ones((2, 2, 1, 4, 4), np.uint8), np.zeros(1, np.int64)
+plane = np.ones((1, 4, 4))
+out = np.zeros((1, 1, 1, 16), np.float32)
 uses = {{
     "update": lambda: moments.update(batch),
     "gather_stacks": lambda: gather_stacks(
-        frames, np.ones((2, 2), np.uint8), indices, out=np.zeros((1, 1, 3), np.uint8), pool=pool),
+        frames, np.ones((2, 2), np.uint8), indices, out=out, pool=pool),
     "normalize_frames": lambda: normalize_frames(
-        frames, indices, np.zeros(3), np.ones(3), out=np.zeros((1, 3), np.float32), pool=pool),
+        frames, indices, plane, plane, out=out, pool=pool),
 }}
 child = os.fork()
 if child == 0:
@@ -238,9 +240,10 @@ def test_a_pool_refuses_to_work_in_a_forked_child_and_goes_on_in_the_parent(use:
 @pytest.mark.parametrize("kernel", ["update", "gather_stacks", "normalize_frames"])
 def test_other_python_threads_make_progress_during_a_kernel(kernel: str) -> None:
     # each kernel is entered once; if it held the GIL, the ticker would not run in between
-    frames = np.ones((2, 300, 84, 84), np.uint8)
+    frames = np.ones((2, 300, 1, 84, 84), np.uint8)
     indices = np.random.default_rng(0).integers(0, 300, 12_000)
-    plane = np.ones((84, 84))
+    plane = np.ones((1, 84, 84))
+    out = np.zeros((len(indices), 21, 21, 16), np.float32)
 
     def work() -> None:
         if kernel == "update":
@@ -248,11 +251,9 @@ def test_other_python_threads_make_progress_during_a_kernel(kernel: str) -> None
             batch = np.ascontiguousarray(batch)
             timed(lambda: RunningMoments((84, 84)).update(batch))
         elif kernel == "gather_stacks":
-            out = np.zeros((len(indices), 1, 84, 84), np.float32)
             valid = np.ones((2, 300), np.uint8)
             timed(lambda: gather_stacks(frames, valid, indices, out=out))
         else:
-            out = np.zeros((len(indices), 84, 84), np.float32)
             timed(lambda: normalize_frames(frames, indices, plane, plane, out=out))
 
     ticks: list[float] = []

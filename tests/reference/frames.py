@@ -51,3 +51,12 @@ def normalized(frames: Uint8Array, mean: Any, var: Any, clip: float) -> Float64A
     """Whiten and clip ``(B, ...)`` frames by the formula of the paper, section 2.4."""
     whitened: Float64Array = (frames.astype(np.float64) - mean) / np.sqrt(var)
     return whitened.clip(-clip, clip)
+
+
+def images_of(blocks: NDArray[Any]) -> NDArray[Any]:
+    """``(B, C, H, W)`` images of ``(B, H / 4, W / 4, C * 16)`` blocks of 4 x 4 pixels."""
+    batch, rows, columns, channels = blocks.shape
+    pixels = blocks.reshape(batch, rows, columns, channels // 16, 4, 4)
+    return np.moveaxis(pixels, (3, 1, 4, 2, 5), (1, 2, 3, 4, 5)).reshape(
+        batch, channels // 16, rows * 4, columns * 4
+    )

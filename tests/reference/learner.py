@@ -16,12 +16,13 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from tests.reference import rl
-from tests.reference.frames import stack_at
+from tests.reference.frames import images_of, stack_at
+from tests.reference.halves import Step, SteppedTogether
 from torch import nn
 
 from rndfast.agent import Agent
 from rndfast.config import Config
-from rndfast.rollout import Rollout, newest_frames
+from rndfast.rollout import Rollout
 from rndfast.workers import Workers
 
 Array = NDArray[Any]
@@ -205,7 +206,7 @@ def feature_outputs(layers: list[Layer], frames: Array) -> Float64Array:
 # --- a small world ----------------------------------------------------------------------------
 
 
-class ToyEnv:
+class ToyEnv(SteppedTogether):
     """N environments with same-step autoreset, whose episodes end when the test says.
 
     No two frames are alike: pixel ``[0, 0]`` is the environment's number, ``[0, 1]`` counts its
@@ -231,6 +232,7 @@ class ToyEnv:
         *,
         is_rgb: bool = False,
     ) -> None:
+        super().__init__()
         self.num_envs = num_envs
         self.is_rgb = is_rgb
         self._terminated, self._truncated = set(terminated), set(truncated)
@@ -262,9 +264,7 @@ class ToyEnv:
         self.observations_of.append([self._observe()])
         return self.observations_of[-1][-1].copy(), {}
 
-    def step(
-        self, actions: Array, *, out: Array | None = None
-    ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+    def step(self, actions: Array) -> Step:
         """Show the next frame, of the next episode where the schedule says that one ends."""
         step = len(self.actions_of[-1])
         self.actions_of[-1].append(actions.copy())
@@ -292,9 +292,6 @@ class ToyEnv:
                 self._episode_rewards[n] = []
         self.observations_of[-1].append(self._observe())
         observations = self.observations_of[-1][-1].copy()
-        if out is not None:
-            out[:] = newest_frames(observations)
-            observations = out
         return observations, rewards.copy(), terminated, truncated, info
 
     def snapshot(self) -> bytes:
@@ -343,6 +340,7 @@ def small_config(**settings: Any) -> Config:
         "num_features": 16,
         "obs_norm_steps": 12,
         "num_threads": 1,
+        "precision": "float32",
     }
     chosen = small | settings
     sections = {}
@@ -373,7 +371,7 @@ def small_learner(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learne
         agent = Agent(config, env.num_actions, workers.device, workers.pool)
         shake(agent.policy)
         shake(agent.rnd)
-        rollout = Rollout(config)
+        rollout = Rollout(config, workers.device)
         rollout.start(env.reset(seed=0)[0])
         yield Learner(config, env, agent, rollout, workers)
 
@@ -386,12 +384,17 @@ def shake(module: nn.Module) -> None:
             parameter.add_(torch.from_numpy(rng.normal(0, 0.05, parameter.shape)))
 
 
+def images(blocks: torch.Tensor) -> Array:
+    """``(B, C, H, W)``: what a network is given as ``(B, 16 * C, H / 4, W / 4)`` blocks."""
+    return images_of(blocks.detach().permute(0, 2, 3, 1).numpy())
+
+
 def record_inputs(module: nn.Module) -> list[Array]:
-    """Keep a copy of everything that passes into a module from now on."""
+    """Keep a copy of all images that pass into a network from now on."""
     inputs: list[Array] = []
 
     def keep(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        inputs.append(arguments[0].detach().numpy().copy())
+        inputs.append(images(arguments[0]))
 
     module.register_forward_pre_hook(keep)
     return inputs

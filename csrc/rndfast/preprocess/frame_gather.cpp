@@ -2,13 +2,29 @@
 #include "rndfast/preprocess/frame_gather.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "rndfast/common/simd.hpp"
 
 namespace rndfast {
 namespace {
+
+// pixel / 255 without a division, which takes most of the time otherwise: 1 / 255 = high + low, where high has 17
+// bits, so that pixel * high is exact and the sum is rounded once.
+constexpr float kScaleHigh = 0x1.0101p-8F;
+constexpr float kScaleLow = 0x1.010102p-32F;
+
+static_assert([] {
+  for (int pixel = 0; pixel < 256; ++pixel) {
+    const auto value = static_cast<float>(pixel);
+    if (value * kScaleHigh + value * kScaleLow != value / 255.0F) return false;
+  }
+  return true;
+}());
 
 template <typename Out>
 [[gnu::always_inline]] inline Out from_float(float value) {
@@ -19,28 +35,14 @@ template <typename Out>
   }
 }
 
-// pixel / 255 without a division, which takes most of the time otherwise: 1 / 255 = high + low, where high has 17
-// bits, so that pixel * high is exact and the sum is rounded once.
-constexpr float kScaleHigh = 0x1.0101p-8F;
-constexpr float kScaleLow = 0x1.010102p-32F;
-
-constexpr float scaled(std::uint8_t pixel) {
-  const auto value = static_cast<float>(pixel);
-  return value * kScaleHigh + value * kScaleLow;
-}
-
-static_assert([] {
-  for (int pixel = 0; pixel < 256; ++pixel) {
-    if (scaled(static_cast<std::uint8_t>(pixel)) != static_cast<float>(pixel) / 255.0F) return false;
-  }
-  return true;
-}());
-
 /// out[i] = pixel / 255
 template <typename Out>
 [[gnu::always_inline]] inline void scale_body(const std::uint8_t* __restrict pixels, std::size_t size,
                                               Out* __restrict out) {
-  for (std::size_t i = 0; i < size; ++i) out[i] = from_float<Out>(scaled(pixels[i]));
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto value = static_cast<float>(pixels[i]);
+    out[i] = from_float<Out>(value * kScaleHigh + value * kScaleLow);
+  }
 }
 
 template <typename Out>
@@ -65,16 +67,12 @@ RNDFAST_FRAME_KERNELS(float, float)
 RNDFAST_FRAME_KERNELS(bfloat16, Bfloat16)
 #undef RNDFAST_FRAME_KERNELS
 
-void copy_pixels(const std::uint8_t* pixels, std::size_t size, std::uint8_t* out) { std::memcpy(out, pixels, size); }
-
 template <typename Out>
 auto scale_kernel(SimdLevel level) {
   if constexpr (std::is_same_v<Out, float>) {
     return scale_float_for(level);
-  } else if constexpr (std::is_same_v<Out, Bfloat16>) {
-    return scale_bfloat16_for(level);
   } else {
-    return &copy_pixels;
+    return scale_bfloat16_for(level);
   }
 }
 
@@ -87,6 +85,48 @@ auto normalize_kernel(SimdLevel level) {
   }
 }
 
+// Blocks that are put in order at a time, before arithmetic runs over them: they stay in the fastest cache.
+constexpr std::size_t kChunkBlocks = 128;
+
+/// Calls use(first, size, elements) for the elements of an input in the order of its blocks, some at a time.
+/// `plane(p)` is plane p, (height, width), or null for zeros.
+template <typename Element, typename Plane, typename Use>
+void for_blocks(const FrameStoreView& store, std::size_t num_planes, const Plane& plane, const Use& use) {
+  std::array<Element, kChunkBlocks * kBlockPixels> elements;
+  std::size_t first = 0;
+  std::size_t size = 0;
+  for (std::size_t y = 0; y + kBlockSide <= store.height; y += kBlockSide) {
+    for (std::size_t x = 0; x + kBlockSide <= store.width; x += kBlockSide) {
+      for (std::size_t p = 0; p < num_planes; ++p) {
+        const Element* const pixels = plane(p);
+        for (std::size_t i = 0; i < kBlockSide; ++i, size += kBlockSide) {
+          if (pixels == nullptr) {
+            std::fill_n(elements.data() + size, kBlockSide, Element{});
+          } else {
+            std::memcpy(elements.data() + size, pixels + (y + i) * store.width + x, kBlockSide * sizeof(Element));
+          }
+        }
+        if (size == elements.size()) {
+          use(first, size, elements.data());
+          first += std::exchange(size, 0);
+        }
+      }
+    }
+  }
+  use(first, size, elements.data());
+}
+
+/// Statistics (C, H, W) in the order of blocks.
+std::vector<float> in_blocks(const FrameStoreView& store, std::span<const float> values) {
+  std::vector<float> blocks;
+  for_blocks<float>(
+      store, store.channels, [&](std::size_t c) { return values.data() + c * store.height * store.width; },
+      [&](std::size_t, std::size_t size, const float* elements) {
+        blocks.insert(blocks.end(), elements, elements + size);
+      });
+  return blocks;
+}
+
 }  // namespace
 
 template <typename Out>
@@ -94,16 +134,21 @@ void gather_stacks(const FrameStoreView& store, std::span<const std::uint8_t> va
                    std::span<const std::int64_t> indices, std::size_t stack_size, Out* out, ThreadPool& pool,
                    ThreadPool::Poll poll) {
   const auto scale = scale_kernel<Out>(pool.simd_level());
-  const std::size_t row_size = store.num_envs * store.frame_size;
+  const std::size_t row_size = store.num_envs * store.frame_size();
+  const std::size_t num_planes = stack_size * store.channels;
+  const std::size_t input_size = store.num_blocks() * num_planes * kBlockPixels;
   const auto gather_one = [&](std::size_t b) {
     const auto index = static_cast<std::size_t>(indices[b]);  // t * num_envs + n: also the position of row t's frame
-    const std::size_t num_zero_frames = stack_size - valid_frames[index];
-    const std::uint8_t* const oldest = store.frames + index * store.frame_size;
-    Out* const stack = out + b * stack_size * store.frame_size;
-    std::fill_n(stack, num_zero_frames * store.frame_size, Out{});
-    for (std::size_t k = num_zero_frames; k < stack_size; ++k) {
-      scale(oldest + k * row_size, store.frame_size, stack + k * store.frame_size);
-    }
+    const std::size_t num_zero_planes = (stack_size - valid_frames[index]) * store.channels;
+    const std::uint8_t* const oldest = store.frames + index * store.frame_size();
+    const auto plane = [&](std::size_t p) -> const std::uint8_t* {
+      if (p < num_zero_planes) return nullptr;
+      return oldest + p / store.channels * row_size + p % store.channels * (store.height * store.width);
+    };
+    for_blocks<std::uint8_t>(store, num_planes, plane,
+                             [&](std::size_t first, std::size_t size, const std::uint8_t* pixels) {
+                               scale(pixels, size, out + b * input_size + first);
+                             });
   };
   pool.run(indices.size(), gather_one, poll);
 }
@@ -112,16 +157,22 @@ template <typename Out>
 void normalize_frames(const FrameStoreView& store, std::span<const std::int64_t> indices,
                       const FrameStatistics& statistics, Out* out, ThreadPool& pool, ThreadPool::Poll poll) {
   const auto normalize = normalize_kernel<Out>(pool.simd_level());
+  const auto mean_high = in_blocks(store, statistics.mean_high);
+  const auto mean_low = in_blocks(store, statistics.mean_low);
+  const auto inverse_std = in_blocks(store, statistics.inverse_std);
+  const std::size_t input_size = mean_high.size();
   const auto normalize_one = [&](std::size_t b) {
-    const std::uint8_t* const frame = store.frames + static_cast<std::size_t>(indices[b]) * store.frame_size;
-    normalize(frame, store.frame_size, statistics.mean_high.data(), statistics.mean_low.data(),
-              statistics.inverse_std.data(), statistics.clip, out + b * store.frame_size);
+    const std::uint8_t* const frame = store.frames + static_cast<std::size_t>(indices[b]) * store.frame_size();
+    for_blocks<std::uint8_t>(
+        store, store.channels, [&](std::size_t c) { return frame + c * store.height * store.width; },
+        [&](std::size_t first, std::size_t size, const std::uint8_t* pixels) {
+          normalize(pixels, size, mean_high.data() + first, mean_low.data() + first, inverse_std.data() + first,
+                    statistics.clip, out + b * input_size + first);
+        });
   };
   pool.run(indices.size(), normalize_one, poll);
 }
 
-template void gather_stacks(const FrameStoreView&, std::span<const std::uint8_t>, std::span<const std::int64_t>,
-                            std::size_t, std::uint8_t*, ThreadPool&, ThreadPool::Poll);
 template void gather_stacks(const FrameStoreView&, std::span<const std::uint8_t>, std::span<const std::int64_t>,
                             std::size_t, float*, ThreadPool&, ThreadPool::Poll);
 template void gather_stacks(const FrameStoreView&, std::span<const std::uint8_t>, std::span<const std::int64_t>,

@@ -15,31 +15,47 @@
 namespace rndfast {
 namespace {
 
-constexpr std::size_t kFrameSizes[] = {1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 65, 84, 129};
+struct FrameShape {
+  std::size_t channels;
+  std::size_t height;
+  std::size_t width;
+  std::size_t size() const { return channels * height * width; }
+  std::size_t block_rows() const { return height / kBlockSide; }
+  std::size_t block_columns() const { return width / kBlockSide; }
+};
+
+constexpr FrameShape kFrameShapes[] = {{1, 4, 4},   {1, 4, 5},   {2, 5, 4},  {1, 7, 7},   {3, 8, 5},
+                                       {1, 8, 8},   {1, 9, 6},   {1, 5, 21}, {2, 17, 12}, {1, 31, 33},
+                                       {5, 16, 16}, {1, 4, 129}, {1, 63, 4}, {2, 84, 84}};
 constexpr std::size_t kRows = 9;
 constexpr std::size_t kEnvs = 3;
 constexpr std::size_t kStack = 4;
 constexpr std::size_t kObservations = (kRows - kStack + 1) * kEnvs;
 
 struct Store {
-  explicit Store(std::size_t size) : frame_size(size), frames(kRows * kEnvs * size), valid_frames(kObservations) {
+  explicit Store(const FrameShape& frame_shape)
+      : shape(frame_shape), frames(kRows * kEnvs * shape.size()), valid_frames(kObservations) {
     std::mt19937 random(1);
     for (auto& pixel : frames) pixel = static_cast<std::uint8_t>(random());
     for (auto& valid : valid_frames) valid = static_cast<std::uint8_t>(1 + random() % kStack);
     for (std::size_t i = 0; i < 2 * kObservations; ++i) {
       indices.push_back(static_cast<std::int64_t>(random() % kObservations));
     }
-    for (std::size_t i = 0; i < size; ++i) {
+    for (std::size_t i = 0; i < shape.size(); ++i) {
       const double mean = static_cast<double>(random() % 255'000) / 1000.0;
       mean_high.push_back(static_cast<float>(mean));
       mean_low.push_back(static_cast<float>(mean - double{mean_high.back()}));
       inverse_std.push_back(1.0F / static_cast<float>(1 + random() % 90));
     }
   }
-  FrameStoreView view() const { return {frames.data(), kRows, kEnvs, frame_size}; }
+  FrameStoreView view() const { return {frames.data(), kRows, kEnvs, shape.channels, shape.height, shape.width}; }
   FrameStatistics statistics(float clip) const { return {mean_high, mean_low, inverse_std, clip}; }
+  /// Numbers of an input of `num_planes` planes.
+  std::size_t input_size(std::size_t num_planes) const {
+    return shape.block_rows() * shape.block_columns() * num_planes * 16;
+  }
 
-  std::size_t frame_size;
+  FrameShape shape;
   std::vector<std::uint8_t> frames;
   std::vector<std::uint8_t> valid_frames;
   std::vector<std::int64_t> indices;
@@ -48,17 +64,24 @@ struct Store {
   std::vector<float> inverse_std;
 };
 
+/// Memory that is full of rubbish.
+template <typename Out>
+std::vector<Out> make_out(std::size_t size) {
+  std::vector<Out> out(size);
+  if (!out.empty()) std::memset(out.data(), 77, out.size() * sizeof(Out));
+  return out;
+}
+
 template <typename Out>
 std::vector<Out> gather(const Store& store, ThreadPool& pool) {
-  std::vector<Out> out(store.indices.size() * kStack * store.frame_size);
-  if (!out.empty()) std::memset(out.data(), 77, out.size() * sizeof(Out));
+  auto out = make_out<Out>(store.indices.size() * store.input_size(kStack * store.shape.channels));
   gather_stacks<Out>(store.view(), store.valid_frames, store.indices, kStack, out.data(), pool, [] {});
   return out;
 }
 
 template <typename Out>
 std::vector<Out> normalize(const Store& store, float clip, ThreadPool& pool) {
-  std::vector<Out> out(store.indices.size() * store.frame_size);
+  auto out = make_out<Out>(store.indices.size() * store.input_size(store.shape.channels));
   normalize_frames<Out>(store.view(), store.indices, store.statistics(clip), out.data(), pool, [] {});
   return out;
 }
@@ -68,84 +91,132 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-}  // namespace
-
-TEST_CASE("gather_stacks writes the episode's frames and zeros before them") {
-  for (const std::size_t size : kFrameSizes) {
-    const Store store(size);
-    ThreadPool pool(2);
-    const auto pixels = gather<std::uint8_t>(store, pool);
-    const auto scaled = gather<float>(store, pool);
-    const auto halves = gather<Bfloat16>(store, pool);
-    bool is_equal = true;
-    for (std::size_t b = 0; b < store.indices.size(); ++b) {
-      const auto observation = static_cast<std::size_t>(store.indices[b]);
-      const std::size_t t = observation / kEnvs;
-      const std::size_t n = observation % kEnvs;
-      for (std::size_t k = 0; k < kStack; ++k) {
-        const bool is_blank = k + store.valid_frames[observation] < kStack;
-        for (std::size_t i = 0; i < size; ++i) {
-          const std::uint8_t pixel = is_blank ? std::uint8_t{0} : store.frames[((t + k) * kEnvs + n) * size + i];
-          const float value = static_cast<float>(pixel) / 255.0F;
-          const std::size_t at = (b * kStack + k) * size + i;
-          is_equal =
-              is_equal && pixels[at] == pixel && scaled[at] == value && halves[at].bits == to_bfloat16(value).bits;
+/// visit(at, plane, y, x) for every number of one input, in order: `at` of it is pixel (y, x) of `plane`.
+template <typename Visit>
+void for_each_number(const FrameShape& shape, std::size_t num_planes, const Visit& visit) {
+  std::size_t at = 0;
+  for (std::size_t block_y = 0; block_y < shape.block_rows(); ++block_y) {
+    for (std::size_t block_x = 0; block_x < shape.block_columns(); ++block_x) {
+      for (std::size_t plane = 0; plane < num_planes; ++plane) {
+        for (std::size_t i = 0; i < 4; ++i) {
+          for (std::size_t j = 0; j < 4; ++j) visit(at++, plane, 4 * block_y + i, 4 * block_x + j);
         }
       }
     }
-    CAPTURE(size);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("gather_stacks writes the episode's frames and zeros before them") {
+  for (const FrameShape& shape : kFrameShapes) {
+    const Store store(shape);
+    const std::size_t num_planes = kStack * shape.channels;
+    ThreadPool pool(2);
+    const auto scaled = gather<float>(store, pool);
+    const auto halves = gather<Bfloat16>(store, pool);
+    bool is_equal = true;
+    std::size_t begin = 0;
+    for (const std::int64_t index : store.indices) {
+      const auto observation = static_cast<std::size_t>(index);
+      const std::size_t t = observation / kEnvs;
+      const std::size_t n = observation % kEnvs;
+      for_each_number(shape, num_planes, [&](std::size_t at, std::size_t plane, std::size_t y, std::size_t x) {
+        const std::size_t k = plane / shape.channels;
+        const std::size_t c = plane % shape.channels;
+        const bool is_blank = k + store.valid_frames[observation] < kStack;
+        const std::size_t frame = ((t + k) * kEnvs + n) * shape.size();
+        const std::uint8_t pixel =
+            is_blank ? std::uint8_t{0} : store.frames[frame + (c * shape.height + y) * shape.width + x];
+        const float value = static_cast<float>(pixel) / 255.0F;
+        is_equal = is_equal && scaled[begin + at] == value && halves[begin + at].bits == to_bfloat16(value).bits;
+      });
+      begin += store.input_size(num_planes);
+    }
+    CAPTURE(shape.channels);
+    CAPTURE(shape.height);
+    CAPTURE(shape.width);
     CHECK(is_equal);
+    CHECK(begin == scaled.size());
   }
 }
 
 TEST_CASE("normalize_frames is accurate and clips") {
-  for (const std::size_t size : kFrameSizes) {
-    const Store store(size);
+  for (const FrameShape& shape : kFrameShapes) {
+    const Store store(shape);
     ThreadPool pool(2);
     for (const float clip : {0.5F, 5.0F}) {
       const auto out = normalize<float>(store, clip, pool);
+      const auto halves = normalize<Bfloat16>(store, clip, pool);
       double largest_error = 0.0;
-      for (std::size_t b = 0; b < store.indices.size(); ++b) {
-        for (std::size_t i = 0; i < size; ++i) {
-          const auto frame = static_cast<std::size_t>(store.indices[b]) * size;
+      bool is_rounded = true;
+      std::size_t begin = 0;
+      for (const std::int64_t index : store.indices) {
+        const std::size_t frame = static_cast<std::size_t>(index) * shape.size();
+        for_each_number(shape, shape.channels, [&](std::size_t at, std::size_t c, std::size_t y, std::size_t x) {
+          const std::size_t i = (c * shape.height + y) * shape.width + x;
           const double mean = double{store.mean_high[i]} + double{store.mean_low[i]};
           const double exact =
               (double{static_cast<float>(store.frames[frame + i])} - mean) * double{store.inverse_std[i]};
           const double clipped = std::clamp(exact, -double{clip}, double{clip});
-          largest_error = std::max(largest_error, std::abs(double{out[b * size + i]} - clipped) / std::abs(clipped));
-        }
+          const float value = out[begin + at];
+          largest_error = std::max(largest_error, std::abs(double{value} - clipped) / std::abs(clipped));
+          is_rounded = is_rounded && halves[begin + at].bits == to_bfloat16(value).bits;
+        });
+        begin += store.input_size(shape.channels);
       }
-      CAPTURE(size);
+      CAPTURE(shape.channels);
+      CAPTURE(shape.height);
+      CAPTURE(shape.width);
       CHECK(largest_error < 3e-7);
+      CHECK(is_rounded);
+      CHECK(begin == out.size());
     }
   }
 }
 
 TEST_CASE("frame kernels give the same bits at every level and thread count") {
-  for (const std::size_t size : kFrameSizes) {
-    const Store store(size);
+  for (const FrameShape& shape : kFrameShapes) {
+    const Store store(shape);
     ThreadPool baseline(1, SimdLevel::kBaseline);
+    const auto stacks = gather<float>(store, baseline);
+    const auto half_stacks = gather<Bfloat16>(store, baseline);
+    const auto inputs = normalize<float>(store, 5.0F, baseline);
+    const auto half_inputs = normalize<Bfloat16>(store, 5.0F, baseline);
     for (const auto level : tests::supported_levels()) {
-      for (const std::size_t num_threads : {1, 2, 3, 8}) {
-        CAPTURE(size);
+      for (const std::size_t num_threads : {1U, 2U, 3U, 8U}) {
+        CAPTURE(shape.channels);
+        CAPTURE(shape.height);
+        CAPTURE(shape.width);
+        CAPTURE(simd_level_name(level));
         CAPTURE(num_threads);
         ThreadPool pool(num_threads, level);
-        CHECK(same_bits(gather<std::uint8_t>(store, pool), gather<std::uint8_t>(store, baseline)));
-        CHECK(same_bits(gather<float>(store, pool), gather<float>(store, baseline)));
-        CHECK(same_bits(gather<Bfloat16>(store, pool), gather<Bfloat16>(store, baseline)));
-        CHECK(same_bits(normalize<float>(store, 5.0F, pool), normalize<float>(store, 5.0F, baseline)));
-        CHECK(same_bits(normalize<Bfloat16>(store, 5.0F, pool), normalize<Bfloat16>(store, 5.0F, baseline)));
+        CHECK(same_bits(gather<float>(store, pool), stacks));
+        CHECK(same_bits(gather<Bfloat16>(store, pool), half_stacks));
+        CHECK(same_bits(normalize<float>(store, 5.0F, pool), inputs));
+        CHECK(same_bits(normalize<Bfloat16>(store, 5.0F, pool), half_inputs));
       }
     }
   }
 }
 
 TEST_CASE("no index writes nothing") {
-  Store store(5);
+  Store store({1, 5, 5});
   store.indices.clear();
   ThreadPool pool(3);
   CHECK(gather<float>(store, pool).empty());
   CHECK(normalize<float>(store, 5.0F, pool).empty());
+}
+
+TEST_CASE("frames smaller than a block write nothing") {
+  ThreadPool pool(3);
+  for (const FrameShape& shape : {FrameShape{2, 3, 9}, FrameShape{2, 9, 3}, FrameShape{1, 1, 1}}) {
+    const Store store(shape);
+    std::vector<float> out(16, 77.0F);
+    gather_stacks<float>(store.view(), store.valid_frames, store.indices, kStack, out.data(), pool, [] {});
+    normalize_frames<float>(store.view(), store.indices, store.statistics(5.0F), out.data(), pool, [] {});
+    CHECK(out == std::vector<float>(16, 77.0F));
+  }
 }
 
 TEST_CASE("bfloat16 rounds to nearest, ties to even") {
