@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from tests.reference.learner import (
     newest,
     record_inputs,
     scaled,
+    small_config,
     small_learner,
 )
 
+from rndfast.agent import Agent
 from rndfast.config import Config
 from rndfast.rollout import (
     Rollout,
@@ -29,6 +32,8 @@ from rndfast.rollout import (
     policy_input,
     sample_actions,
 )
+from rndfast.train import make_env
+from rndfast.workers import Workers
 
 Array = NDArray[Any]
 STEPS = 6
@@ -271,3 +276,77 @@ def test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation() -> N
             rollout.carry_over()
             assert rollout.episodes.returns == []
             assert rollout.episodes.lengths_steps == []
+
+
+# --- halves -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 5, 70])
+def test_overlap_changes_no_byte(num_envs: int) -> None:
+    def collected(overlap: bool) -> list[Array]:
+        ends = tuple((step, n) for step, n in TERMINATED if n < num_envs)
+        cuts = tuple((step, n) for step, n in TRUNCATED if n < num_envs)
+        env = ToyEnv(num_envs, ends, cuts)
+        with small_learner(env, overlap=overlap, num_minibatches=1, num_threads=2) as parts:
+            arrays = []
+            for _ in range(2):
+                collect_next(parts)
+                rollout = parts.rollout
+                arrays += [a.copy() for a in vars(rollout).values() if isinstance(a, np.ndarray)]
+                arrays.append(np.array(rollout.episodes.returns))
+                rollout.carry_over()
+            return arrays
+
+    for together, in_halves in zip(collected(False), collected(True), strict=True):
+        np.testing.assert_array_equal(np.sort(together.ravel()), np.sort(in_halves.ravel()))
+        if together.ndim > 1:
+            np.testing.assert_array_equal(together, in_halves)
+
+
+def test_the_second_half_is_still_under_way_when_the_first_half_acts_again() -> None:
+    """What overlap is for; each `send` and `recv` by the environments that it is of."""
+    calls: list[tuple[str, list[int]]] = []
+
+    class Watched(ToyEnv):
+        def send(self, actions: Array, env_ids: Array, *, out: Array | None = None) -> None:
+            calls.append(("send", env_ids.tolist()))
+            super().send(actions, env_ids, out=out)
+
+        def recv(self) -> Any:
+            calls.append(("recv", self._sent[0][0].tolist()))
+            return super().recv()
+
+    first, second = [0, 1], [2, 3]
+    with small_learner(Watched(), rollout_steps=2) as parts:
+        collect_next(parts)
+    assert calls == [
+        ("send", first), ("send", second),
+        ("recv", first), ("send", first), ("recv", second), ("send", second),
+        ("recv", first), ("recv", second),
+    ]  # fmt: skip
+
+
+def test_on_the_real_game_overlap_changes_no_byte() -> None:
+    def collected(overlap: bool) -> dict[str, Array]:
+        config = small_config(
+            num_envs=6, overlap=overlap, num_threads=3, rollout_steps=12,
+            max_num_frames_per_episode=40,
+        )  # fmt: skip
+        with (
+            Workers(config.run) as workers,
+            contextlib.closing(make_env(config, workers.num_threads)) as env,
+        ):
+            agent = Agent(config, env.num_actions, workers.device, workers.pool)
+            rollout = Rollout(config, workers.device)
+            rollout.start(env.reset(seed=0)[0])
+            for _ in range(2):
+                collect(agent, env, rollout, workers)
+                rollout.carry_over()
+            assert rollout.truncated.any()
+            consoles = np.frombuffer(env.snapshot(), np.uint8)
+            arrays = {k: a for k, a in vars(rollout).items() if isinstance(a, np.ndarray)}
+            return arrays | {"consoles": consoles}
+
+    together, in_halves = collected(False), collected(True)
+    for name, values in together.items():
+        np.testing.assert_array_equal(values, in_halves[name], err_msg=name)
