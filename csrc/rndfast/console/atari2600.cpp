@@ -33,7 +33,8 @@ std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
 Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
                            bool is_literal) const {
   const std::int32_t lines_above = state.tia.was_reset_in_frame ? board.first_line : 0;
-  const Window window = {board.first_line, std::min(height_ + lines_above, kMaxScreenHeight)};
+  const Window window = {board.first_line, height_ + lines_above};
+  if (state.tia.row >= kMaxScreenHeight) picture = nullptr;  // as finish_line() has left it
   return {state, board.cartridge, window, board.allows_hmove_blanks, picture, shades, is_literal, board.simd_level};
 }
 

@@ -446,6 +446,8 @@ void finish_line(Machine& machine) {
   tia.was_drawn = 0;
   tia.segment_from = 0;
   ++tia.row;
+  // a frame that was reset may have more lines than a picture; the last ones are there only for their collisions
+  if (tia.row >= kMaxScreenHeight) machine.picture = nullptr;
   if (tia.row == machine.window.height) {
     tia.line_clock = kNever;
     tia.line_end = std::numeric_limits<std::int32_t>::max();
@@ -509,7 +511,7 @@ void draw_literally(Machine& machine, std::int32_t clock) {
   if (tia.row == machine.window.height || clock < tia.line_clock) return;
   tia.drawn_clock = clock;
   const std::int32_t beam = clock - tia.line_clock;
-  if (tia.hmove_blanks_next_pixels && machine.picture != nullptr && beam < kBlankClocks) {
+  if (tia.hmove_blanks_next_pixels && machine.picture != nullptr && beam <= kBlankClocks) {  // still before column 0
     std::memset(row_of(machine), machine.shades[0], static_cast<std::size_t>(kBlankClocks + 8 - beam));
   }
   const std::int32_t from = tia.segment_from;
