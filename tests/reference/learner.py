@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -389,12 +389,20 @@ def images(blocks: torch.Tensor) -> Array:
     return images_of(blocks.detach().permute(0, 2, 3, 1).numpy())
 
 
-def record_inputs(module: nn.Module) -> list[Array]:
+def pixels(plain: torch.Tensor) -> Array:
+    """``(B, C, H, W)``: what a plain network is given."""
+    images: Array = plain.detach().numpy().copy()
+    return images
+
+
+def record_inputs(
+    module: nn.Module, to_images: Callable[[torch.Tensor], Array] = images
+) -> list[Array]:
     """Keep a copy of all images that pass into a network from now on."""
     inputs: list[Array] = []
 
     def keep(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        inputs.append(images(arguments[0]))
+        inputs.append(to_images(arguments[0]))
 
     module.register_forward_pre_hook(keep)
     return inputs
