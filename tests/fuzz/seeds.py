@@ -11,7 +11,7 @@ from tests.reference.micro_roms import KINDS, make_program
 # in the order of console_fuzz.cpp
 SCHEMES = ("2K", "4K", "F8", "F6", "F8SC", "F6SC", "E0", "FE", "DPC")
 SEEDS_PER_KIND = 4
-NUM_MOVES = 6
+NUM_MOVES = 4
 
 
 def main(folder: Path) -> None:
