@@ -23,7 +23,7 @@ namespace {
 using rndfast::Atari2600;
 using rndfast::CartridgeScheme;
 
-constexpr std::size_t kMaxFrames = 4;  // sanitizers make a frame take milliseconds; more inputs find more
+constexpr std::size_t kMaxFrames = 4;   // sanitizers make a frame take milliseconds; more inputs find more
 constexpr unsigned kPressReset = 0x80;  // bit of a move: switch off and on again first
 
 struct Scheme {
