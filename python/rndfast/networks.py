@@ -113,12 +113,12 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.trunk = nn.Sequential(
             *_convolutions(
-                channels, 4, nn.ReLU(), generator
+                channels, 4, nn.ReLU(inplace=True), generator
             ),  # the third kernel is 4x4, 6x6x64 outputs
             _orthogonal(nn.Linear(_flat_size(height, width, 4), 256), RELU_GAIN, generator),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             _orthogonal(nn.Linear(256, 448), RELU_GAIN, generator),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.actor_residual = _orthogonal(nn.Linear(448, 448), 0.1, generator)
         self.critic_residual = _orthogonal(nn.Linear(448, 448), 0.1, generator)
@@ -154,11 +154,14 @@ class _FeatureNetwork(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            *_convolutions(channels, 3, nn.LeakyReLU(leaky_relu_slope), generator)
+            *_convolutions(channels, 3, nn.LeakyReLU(leaky_relu_slope, inplace=True), generator)
         ]
         size = _flat_size(height, width, 3)
         for _ in range(num_hidden_layers):
-            layers += [_orthogonal(nn.Linear(size, num_features), RELU_GAIN, generator), nn.ReLU()]
+            layers += [
+                _orthogonal(nn.Linear(size, num_features), RELU_GAIN, generator),
+                nn.ReLU(inplace=True),
+            ]
             size = num_features
         layers.append(_orthogonal(nn.Linear(size, num_features), RELU_GAIN, generator))
         self.layers = nn.Sequential(*layers)
