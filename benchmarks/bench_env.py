@@ -20,7 +20,6 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,75 +27,18 @@ import numpy as np
 
 import rndfast
 from rndfast import _core
-from rndfast.games import env_id
+from rndfast.bench import OURS, measure_envs, rndfast_stepper
+from rndfast.workers import usable_cores
 
 GAMES = ("montezuma_revenge", "breakout", "pong", "venture", "seaquest", "private_eye")
-STICKINESS = 0.25
-BATCHES_PER_ROUND = {"rndfast": 24, "ale-py": 6, "envpool": 6}  # about the same time for each
-
-Step = Callable[[], object]
-
-
-def rndfast_stepper(game: str, num_envs: int, num_threads: int, **settings: Any) -> Step:
-    """Return a function that steps a batch of ours with random actions."""
-    envs = rndfast.AtariVectorEnv(game, num_envs, num_threads=num_threads, **settings)
-    envs.reset(seed=0)
-    rng = np.random.default_rng(0)
-    return lambda: envs.step(rng.integers(0, envs.num_actions, num_envs))
-
-
-def ale_stepper(game: str, num_envs: int, num_threads: int) -> Step:
-    """Return a function that steps a batch of ale-py's."""
-    from ale_py.vector_env import AtariVectorEnv
-
-    envs = AtariVectorEnv(
-        game, num_envs, num_threads=num_threads, repeat_action_probability=STICKINESS
-    )
-    envs.reset()
-    num_actions = len(envs.ale.get_action_set())
-    rng = np.random.default_rng(0)
-    return lambda: envs.step(rng.integers(0, num_actions, num_envs))
-
-
-def envpool_stepper(game: str, num_envs: int, num_threads: int) -> Step:
-    """Return a function that steps a batch of EnvPool's."""
-    import envpool
-
-    envs = envpool.make(
-        env_id(game).removeprefix("rndfast/"),
-        env_type="gymnasium",
-        num_envs=num_envs,
-        num_threads=num_threads,
-        repeat_action_probability=STICKINESS,
-    )
-    envs.reset()
-    num_actions = int(envs.action_space.n)
-    rng = np.random.default_rng(0)
-    return lambda: envs.step(rng.integers(0, num_actions, num_envs).astype(np.int32))
-
-
-STEPPERS = {"rndfast": rndfast_stepper, "ale-py": ale_stepper, "envpool": envpool_stepper}
 
 
 def measure(
-    game: str, num_envs: int, num_threads: int, rounds: int, clock: Callable[[], float]
+    game: str, num_envs: int, num_threads: int, rounds: int, clock: str
 ) -> dict[str, list[float]]:
-    """Steps per second of each library, one figure for each round."""
-    steppers = {
-        name: make(game, num_envs, num_threads)
-        for name, make in STEPPERS.items()
-        if name != "envpool" or importlib.util.find_spec("envpool") is not None
-    }
-    rates: dict[str, list[float]] = {name: [] for name in steppers}
-    for round_number in range(rounds + 1):  # the first one warms up
-        for name, step in steppers.items():
-            started = clock()
-            for _ in range(BATCHES_PER_ROUND[name]):
-                step()
-            rate = num_envs * BATCHES_PER_ROUND[name] / (clock() - started)
-            if round_number > 0:
-                rates[name].append(rate)
-    return rates
+    """Steps per second of each library by one of the clocks of `Cost`, a figure for each round."""
+    costs = measure_envs(game, num_envs, num_threads, rounds)
+    return {name: [1 / getattr(cost, clock) for cost in of_name] for name, of_name in costs.items()}
 
 
 def us_per_frame(game: str, num_envs: int, rounds: int, frameskip: int) -> float:
@@ -136,10 +78,10 @@ def spread(rates: list[float]) -> str:
 def compare(games: list[str], num_envs: int, rounds: int) -> dict[str, Any]:
     """Measure and print a line for each game; return all figures."""
     figures: dict[str, Any] = {}
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    num_cores = usable_cores()
     for num_threads, clock, unit in (
-        (1, time.process_time, "CPU second, one thread"),
-        (num_cores or 1, time.perf_counter, f"second, {num_cores} threads"),
+        (1, "cpu_s", "CPU second, one thread"),
+        (num_cores, "wall_s", f"second, {num_cores} threads"),
     ):
         print(f"\nsteps per {unit}: median (range) of {rounds} rounds of {num_envs} environments")
         ratios: dict[str, list[float]] = {}
@@ -147,8 +89,8 @@ def compare(games: list[str], num_envs: int, rounds: int) -> dict[str, Any]:
             rates = measure(game, num_envs, num_threads, rounds, clock)
             figures[f"{game}, {unit}"] = rates
             line = [f"{game:18s}"] + [f"{name} {spread(rates[name])}" for name in rates]
-            for peer in rates.keys() - {"rndfast"}:
-                ratio = statistics.median(rates["rndfast"]) / statistics.median(rates[peer])
+            for peer in rates.keys() - {OURS}:
+                ratio = statistics.median(rates[OURS]) / statistics.median(rates[peer])
                 ratios.setdefault(peer, []).append(ratio)
                 line.append(f"{ratio:.1f}x {peer}")
             print("  ".join(line), flush=True)

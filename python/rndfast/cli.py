@@ -1,4 +1,4 @@
-"""The command line: ``rndfast train | eval | info``.
+"""The command line: ``rndfast train | eval | bench | info``.
 
 Everything heavy is imported by the command that needs it: ``rndfast --help`` answers at once.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 SUMMARY = {
     "train": "train PPO with RND, or resume a run",
     "eval": "play episodes with a trained agent and record a video",
+    "bench": "measure training and environments beside their peers",
     "info": "describe a run and verify its checkpoints; without a run, this installation",
 }
 
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_command(command: str, argv: list[str]) -> None:
     """Parse the arguments of a command and run it."""
-    from rndfast.arguments import EvalArguments, InfoArguments, parse, parse_train
+    from rndfast.arguments import BenchArguments, EvalArguments, InfoArguments, parse, parse_train
 
     if command == "train":
         arguments = parse_train(argv)
@@ -93,6 +94,11 @@ def run_command(command: str, argv: list[str]) -> None:
             video=play.video,
             record=play.record,
         )
+    elif command == "bench":
+        measured = parse(BenchArguments, argv, "bench")
+        from rndfast.bench import bench
+
+        bench(measured)
     else:
         from rndfast.info import describe_installation, describe_run
 

@@ -50,6 +50,13 @@ class Timeline:
         return seconds
 
     @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave a block's time out of every phase."""
+        self.enter(self._phase)
+        yield
+        self._phase_start_ns = time.perf_counter_ns()
+
+    @contextlib.contextmanager
     def span(self, name: str) -> Iterator[None]:
         """Note work of the calling thread, if spans are kept."""
         if not self.keeps_spans:
