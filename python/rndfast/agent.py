@@ -70,7 +70,7 @@ class Agent:
         self.transitions = 0  # trained on so far, over all environments
 
     def state(self) -> dict[str, Tensor]:
-        """A copy of the whole state on the host, as named tensors."""
+        """A copy of the whole state on the host, as named tensors; waits for a GPU."""
         state: dict[str, Tensor] = {
             "transitions": torch.tensor(self.transitions),
             "generator": self.generator.get_state(),
