@@ -74,6 +74,12 @@ View2D<T> write_view_2d(py::array_t<T>& array) {
   return {array.mutable_data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
 }
 
+/// A new structured array (n,) of plain records, whose type NumPy knows by PYBIND11_NUMPY_DTYPE.
+template <typename T>
+py::array record_array(const std::vector<T>& records) {
+  return py::array_t<T>(static_cast<py::ssize_t>(records.size()), records.data());
+}
+
 /// A ThreadPool::Poll for kernels that run with the GIL released: raises KeyboardInterrupt after Ctrl-C.
 struct CheckSignals {
   void operator()() const;

@@ -124,6 +124,11 @@ class Batch {
     batch_->restore({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()});
   }
 
+  void start_trace(std::int64_t max_spans) {
+    batch_->start_trace(static_cast<std::size_t>(require_int("max_spans", max_spans, 1, kMaxSpans)));
+  }
+  py::array take_trace() { return record_array(batch_->take_trace()); }
+
   void require_owner() const { batch_->require_owner(); }
   std::size_t num_threads() const { return batch_->num_threads(); }
   std::vector<int> action_set() const {
@@ -312,6 +317,8 @@ void bind_atari_batch(py::module_& m) {
       .def("observe", &Batch::observe, "Observations and records of all environments as they are now.")
       .def("snapshot", &Batch::snapshot, "The state of all environments.")
       .def("restore", &Batch::restore, "snapshot"_a, "Return to a state.")
+      .def("start_trace", &Batch::start_trace, "max_spans"_a, kStartTraceDoc)
+      .def("take_trace", &Batch::take_trace, kTakeTraceDoc)
       .def("require_owner", &Batch::require_owner, "Raise RuntimeError in a forked process.")
       .def_property_readonly("is_idle", &Batch::is_idle, "Whether no step is under way.")
       .def_property_readonly("num_threads", &Batch::num_threads, "Worker threads.")

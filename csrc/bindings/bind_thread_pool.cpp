@@ -2,6 +2,7 @@
 #include <memory>
 #include <string>
 
+#include "array.hpp"
 #include "bindings.hpp"
 #include "rndfast/common/thread_pool.hpp"
 
@@ -46,8 +47,17 @@ std::shared_ptr<ThreadPool> resolve_pool(const OptionalPool& pool) {
 }
 
 void bind_thread_pool(py::module_& m) {
+  PYBIND11_NUMPY_DTYPE(Span, start_ns, end_ns, thread, item);
   py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool", kThreadPoolDoc)
       .def(py::init(&make_thread_pool), "num_threads"_a = 0, py::kw_only(), "simd"_a = "auto")
+      .def(
+          "start_trace",
+          [](ThreadPool& pool, std::int64_t max_spans) {
+            pool.start_trace(static_cast<std::size_t>(require_int("max_spans", max_spans, 1, kMaxSpans)));
+          },
+          "max_spans"_a, kStartTraceDoc)
+      .def(
+          "take_trace", [](ThreadPool& pool) { return record_array(pool.take_trace()); }, kTakeTraceDoc)
       .def_property_readonly("num_threads", &ThreadPool::num_threads, "Threads that share the work.")
       .def_property_readonly(
           "simd_level", [](const ThreadPool& pool) { return std::string(simd_level_name(pool.simd_level())); },

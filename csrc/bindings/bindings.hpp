@@ -29,6 +29,17 @@ std::uint8_t require_difficulty(const Game& game, std::optional<std::int64_t> di
 /// The probability as the Arcade Learning Environment keeps it: six digits, read back as a float.
 float require_probability(double value);
 
+/// Spans that a trace has room for.
+inline constexpr std::int64_t kMaxSpans = 1 << 24;
+inline constexpr const char* kStartTraceDoc =
+    "Begin to note what each thread works on and when: the next ``max_spans`` pieces of work.";
+inline constexpr const char* kTakeTraceDoc = R"(End the trace and return it.
+
+Returns:
+    ``(n,)`` records of int64 ``start_ns`` and ``end_ns``, by the system's steady clock, and uint32 ``thread`` and
+    ``item``.
+)";
+
 void bind_atari_batch(pybind11::module_& m);
 void bind_console(pybind11::module_& m);
 void bind_thread_pool(pybind11::module_& m);

@@ -26,6 +26,18 @@ class ThreadPool:
     """
     def __init__(self, num_threads: typing.SupportsInt | typing.SupportsIndex = 0, *, simd: str = 'auto') -> None:
         ...
+    def start_trace(self, max_spans: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Begin to note what each thread works on and when: the next ``max_spans`` pieces of work.
+        """
+    def take_trace(self) -> numpy.ndarray:
+        """
+        End the trace and return it.
+        
+        Returns:
+            ``(n,)`` records of int64 ``start_ns`` and ``end_ns``, by the system's steady clock, and uint32 ``thread`` and
+            ``item``.
+        """
     @property
     def num_threads(self) -> int:
         """
@@ -195,6 +207,18 @@ class AtariBatch:
     def snapshot(self) -> bytes:
         """
         The state of all environments.
+        """
+    def start_trace(self, max_spans: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Begin to note what each thread works on and when: the next ``max_spans`` pieces of work.
+        """
+    def take_trace(self) -> numpy.ndarray:
+        """
+        End the trace and return it.
+        
+        Returns:
+            ``(n,)`` records of int64 ``start_ns`` and ``end_ns``, by the system's steady clock, and uint32 ``thread`` and
+            ``item``.
         """
     @property
     def action_set(self) -> list[int]:

@@ -366,6 +366,32 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         self._idle_batch().restore(snapshot)
         self._is_reset = True
 
+    def start_trace(self, max_spans: int) -> None:
+        """Begin to note which thread works on which environment and when, for `take_trace`.
+
+        Args:
+            max_spans: Steps and resets of single environments to keep at most, 1 to 2**24.
+
+        Raises:
+            TypeError: If it is no int.
+            ValueError: If it is out of range.
+            RuntimeError: After `close` or in a forked child.
+        """
+        self._usable_batch().start_trace(_checked_int("max_spans", max_spans, 1, 2**24))
+
+    def take_trace(self) -> Array:
+        """End the trace and return it, one record for each step or reset of an environment.
+
+        Returns:
+            ``(n,)`` records, in the order in which the work ended: int64 ``start_ns`` and
+            ``end_ns``, of the clock of `time.perf_counter_ns`; uint32 ``thread``, below
+            ``num_threads``; uint32 ``item``, the row in the `send` or `reset` that asked for it.
+
+        Raises:
+            RuntimeError: After `close` or in a forked child.
+        """
+        return self._usable_batch().take_trace()
+
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads. `close` calls this once."""
         self._batch = None

@@ -46,29 +46,33 @@ ThreadPool::~ThreadPool() {
   join_workers();
 }
 
+void ThreadPool::require_owner() const {
+  if (getpid() == owner_pid_) return;
+  throw std::runtime_error("this ThreadPool belongs to process " + std::to_string(owner_pid_) +
+                           " and its threads do not exist in the forked process " + std::to_string(getpid()) +
+                           ": create it after the fork, or start the process with 'spawn' or 'forkserver'");
+}
+
 void ThreadPool::run(std::size_t count, Task task, Poll poll) {
-  if (getpid() != owner_pid_) {
-    throw std::runtime_error("this ThreadPool belongs to process " + std::to_string(owner_pid_) +
-                             " and its threads do not exist in the forked process " + std::to_string(getpid()) +
-                             ": create it after the fork, or start the process with 'spawn' or 'forkserver'");
-  }
+  require_owner();
   Shared& shared = *shared_;
   const std::lock_guard caller_lock(shared.caller_mutex);
   const Loop loop{.count = count, .num_shares = count > 1 ? num_threads_ : 1, .task = task};
   shared.stopped.store(false, std::memory_order_relaxed);
 
-  if (loop.num_shares > 1) {
-    {
-      const std::lock_guard lock(shared.mutex);
-      shared.loop = &loop;
-      shared.busy_workers = num_threads_ - 1;
-      ++shared.generation;
-    }
-    shared.work_ready.notify_all();
-  }
-  run_share(shared, loop, 0, &poll);
-
   std::unique_lock lock(shared.mutex);
+  const bool is_traced = shared.spans.is_on();
+  if (loop.num_shares > 1) {
+    shared.loop = &loop;
+    shared.busy_workers = num_threads_ - 1;
+    ++shared.generation;
+  }
+  lock.unlock();
+  if (loop.num_shares > 1) shared.work_ready.notify_all();
+  const Span span = timed_share(shared, loop, 0, &poll, is_traced);
+
+  lock.lock();
+  if (is_traced) shared.spans.add(span);
   while (!shared.work_done.wait_for(lock, kPollInterval, [&] { return shared.busy_workers == 0; })) {
     lock.unlock();
     try {
@@ -79,6 +83,18 @@ void ThreadPool::run(std::size_t count, Task task, Poll poll) {
     lock.lock();
   }
   if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
+}
+
+void ThreadPool::start_trace(std::size_t max_spans) {
+  require_owner();
+  const std::lock_guard lock(shared_->mutex);
+  shared_->spans.start(max_spans);
+}
+
+std::vector<Span> ThreadPool::take_trace() {
+  require_owner();
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->spans.take();
 }
 
 void ThreadPool::join_workers() {
@@ -98,16 +114,28 @@ void ThreadPool::work(Shared& shared, std::size_t thread_index) {
     if (shared.closing) return;
     seen_generation = shared.generation;
     const Loop& loop = *shared.loop;
+    const bool is_traced = shared.spans.is_on();
     lock.unlock();
-    run_share(shared, loop, thread_index, nullptr);
+    const Span span = timed_share(shared, loop, thread_index, nullptr, is_traced);
     lock.lock();
+    if (is_traced) shared.spans.add(span);
     if (--shared.busy_workers == 0) shared.work_done.notify_one();
   }
 }
 
+/// Runs a share; returns when, if that is asked for.
+Span ThreadPool::timed_share(Shared& shared, const Loop& loop, std::size_t thread_index, const Poll* poll,
+                             bool is_traced) noexcept {
+  const std::int64_t start_ns = is_traced ? steady_now_ns() : 0;
+  run_share(shared, loop, thread_index, poll);
+  const std::int64_t end_ns = is_traced ? steady_now_ns() : 0;
+  return {start_ns, end_ns, static_cast<std::uint32_t>(thread_index),
+          static_cast<std::uint32_t>(loop.begin_of(thread_index))};
+}
+
 void ThreadPool::run_share(Shared& shared, const Loop& loop, std::size_t thread_index, const Poll* poll) noexcept {
-  const std::size_t begin = loop.count * thread_index / loop.num_shares;
-  const std::size_t end = loop.count * (thread_index + 1) / loop.num_shares;
+  const std::size_t begin = loop.begin_of(thread_index);
+  const std::size_t end = loop.begin_of(thread_index + 1);
   auto last_poll = std::chrono::steady_clock::now();
   try {
     for (std::size_t index = begin; index < end; ++index) {

@@ -19,6 +19,7 @@
 
 #include "rndfast/common/function_ref.hpp"
 #include "rndfast/common/simd.hpp"
+#include "rndfast/common/span_log.hpp"
 
 namespace rndfast {
 
@@ -47,11 +48,19 @@ class ThreadPool {
     run(count, task, [] {});
   }
 
+  /// Begins to note when each thread works on its share of a loop, for the next `max_spans` shares. The calling
+  /// thread is number 0; a span's item is the first of the share.
+  void start_trace(std::size_t max_spans);
+  /// Ends it and returns the spans of all shares that are done.
+  std::vector<Span> take_trace();
+
  private:
   struct Loop {
     std::size_t count;
     std::size_t num_shares;  // threads that take part
     Task task;
+
+    std::size_t begin_of(std::size_t share) const { return count * share / num_shares; }
   };
 
   /// What the threads share. On the heap so that a forked child can leave it alone (see the destructor).
@@ -66,12 +75,16 @@ class ThreadPool {
     bool closing = false;
     std::exception_ptr error;
     std::atomic<bool> stopped = false;  // relaxed: only shortens work; results are published by `mutex`
+    SpanLog spans;
     std::vector<std::thread> workers;
   };
 
+  void require_owner() const;
   void join_workers();
   static void work(Shared& shared, std::size_t thread_index);
   static void run_share(Shared& shared, const Loop& loop, std::size_t thread_index, const Poll* poll) noexcept;
+  static Span timed_share(Shared& shared, const Loop& loop, std::size_t thread_index, const Poll* poll,
+                          bool is_traced) noexcept;
   static void stop_with(Shared& shared, std::exception_ptr error) noexcept;
 
   const std::size_t num_threads_;

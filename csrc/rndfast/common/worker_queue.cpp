@@ -37,7 +37,7 @@ WorkerQueue::WorkerQueue(std::size_t num_threads, int first_cpu)
       shared_(std::make_unique<Shared>()) {
   try {
     for (std::size_t index = 0; index < num_threads_; ++index) {
-      shared_->workers.emplace_back([&shared = *shared_] { work(shared); });
+      shared_->workers.emplace_back([&shared = *shared_, index] { work(shared, index); });
       if (first_cpu >= 0) pin(shared_->workers.back(), static_cast<std::size_t>(first_cpu) + index);
     }
   } catch (...) {
@@ -84,6 +84,18 @@ void WorkerQueue::wait(Job& job, Poll poll) {
   if (job.error) std::rethrow_exception(std::exchange(job.error, nullptr));
 }
 
+void WorkerQueue::start_trace(std::size_t max_spans) {
+  require_owner();
+  const std::lock_guard lock(shared_->mutex);
+  shared_->spans.start(max_spans);
+}
+
+std::vector<Span> WorkerQueue::take_trace() {
+  require_owner();
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->spans.take();
+}
+
 void WorkerQueue::join_workers() {
   {
     const std::lock_guard lock(shared_->mutex);
@@ -93,7 +105,7 @@ void WorkerQueue::join_workers() {
   for (auto& thread : shared_->workers) thread.join();
 }
 
-void WorkerQueue::work(Shared& shared) {
+void WorkerQueue::work(Shared& shared, std::size_t thread_index) {
   std::unique_lock lock(shared.mutex);
   while (true) {
     shared.work_ready.wait(lock, [&] { return shared.closing || !shared.jobs.empty(); });
@@ -101,14 +113,20 @@ void WorkerQueue::work(Shared& shared) {
     const std::shared_ptr<Job> job = shared.jobs.front();
     const std::size_t item = job->next_item++;
     if (job->next_item == job->num_items) shared.jobs.pop_front();
+    const bool is_traced = shared.spans.is_on();
     lock.unlock();
+    const std::int64_t start_ns = is_traced ? steady_now_ns() : 0;
     std::exception_ptr error;
     try {
       job->work(item);
     } catch (...) {
       error = std::current_exception();
     }
+    const std::int64_t end_ns = is_traced ? steady_now_ns() : 0;
     lock.lock();
+    if (is_traced) {
+      shared.spans.add({start_ns, end_ns, static_cast<std::uint32_t>(thread_index), static_cast<std::uint32_t>(item)});
+    }
     if (error && !job->error) job->error = std::move(error);
     if (++job->num_done == job->num_items) shared.job_done.notify_all();
   }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "rndfast/common/function_ref.hpp"
+#include "rndfast/common/span_log.hpp"
 
 namespace rndfast {
 
@@ -54,6 +55,11 @@ class WorkerQueue {
   /// first exception of an item, after all are done.
   void wait(Job& job, Poll poll);
 
+  /// Begins to note when each item is worked on and by which thread, for the next `max_spans` items.
+  void start_trace(std::size_t max_spans);
+  /// Ends it and returns the spans of all items that are done.
+  std::vector<Span> take_trace();
+
   /// Throws std::runtime_error in a forked process.
   void require_owner() const;
 
@@ -65,11 +71,12 @@ class WorkerQueue {
     std::condition_variable job_done;
     std::deque<std::shared_ptr<Job>> jobs;  // with items that nobody has taken
     bool closing = false;
+    SpanLog spans;
     std::vector<std::thread> workers;
   };
 
   void join_workers();
-  static void work(Shared& shared);
+  static void work(Shared& shared, std::size_t thread_index);
 
   std::size_t num_threads_;
   const pid_t owner_pid_;

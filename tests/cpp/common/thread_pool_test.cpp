@@ -145,6 +145,33 @@ TEST_CASE("loops of several callers run one after the other") {
   CHECK(loops == 800);
 }
 
+TEST_CASE("a trace has a span for each thread's share of a loop, within the time of the loop") {
+  for (const std::size_t num_threads : kThreadCounts) {
+    CAPTURE(num_threads);
+    ThreadPool pool(num_threads);
+    count_runs(pool, 9);
+    CHECK(pool.take_trace().empty());  // it was not asked for
+
+    pool.start_trace(100);
+    const std::int64_t begin_ns = steady_now_ns();
+    pool.run(2 * num_threads, [](std::size_t) { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
+    const std::int64_t end_ns = steady_now_ns();
+    std::vector<int> shares(num_threads, 0);
+    for (const Span& span : pool.take_trace()) {
+      REQUIRE(span.thread < num_threads);
+      ++shares[span.thread];
+      CHECK(span.item == 2 * span.thread);
+      CHECK(span.start_ns >= begin_ns);
+      CHECK(span.end_ns - span.start_ns >= 2'000'000);  // two items
+      CHECK(span.end_ns <= end_ns);
+    }
+    CHECK(shares == std::vector<int>(num_threads, 1));
+    pool.start_trace(1);
+    count_runs(pool, 1);
+    CHECK(pool.take_trace().size() == 1);  // the calling thread alone
+  }
+}
+
 TEST_CASE("pools come and go") {
   for (int repeat = 0; repeat < 200; ++repeat) {
     ThreadPool pool(1 + static_cast<std::size_t>(repeat) % 8);

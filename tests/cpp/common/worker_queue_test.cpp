@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -208,6 +209,67 @@ TEST_CASE("destruction finishes what has begun and forgets the rest") {
   }
 }
 
+TEST_CASE("a trace has a span for each item, on the thread that did it, within the time of the job") {
+  for (const std::size_t num_threads : kThreadCounts) {
+    CAPTURE(num_threads);
+    WorkerQueue queue(num_threads, kNoCpu);
+    run(queue, 3, [](std::size_t) { nap(); });
+    CHECK(queue.take_trace().empty());  // it was not asked for
+
+    constexpr std::size_t kItems = 40;
+    std::vector<std::thread::id> ids(kItems);
+    queue.start_trace(kItems);
+    const std::int64_t begin_ns = steady_now_ns();
+    run(queue, kItems, [&](std::size_t item) {
+      ids[item] = std::this_thread::get_id();
+      nap();
+    });
+    const std::int64_t end_ns = steady_now_ns();
+    const std::vector<Span> spans = queue.take_trace();
+    REQUIRE(spans.size() == kItems);
+    std::vector<int> runs(kItems, 0);
+    std::vector<std::int64_t> last_end_ns(num_threads, begin_ns);
+    std::vector<std::thread::id> id_of_thread(num_threads);
+    for (const Span& span : spans) {
+      REQUIRE(span.item < kItems);
+      REQUIRE(span.thread < num_threads);
+      ++runs[span.item];
+      CHECK(span.start_ns >= last_end_ns[span.thread]);  // a thread does one thing at a time
+      CHECK(span.end_ns - span.start_ns >= 1'000'000);   // the nap
+      last_end_ns[span.thread] = span.end_ns;
+      auto& id = id_of_thread[span.thread];
+      if (id == std::thread::id()) id = ids[span.item];
+      CHECK(id == ids[span.item]);
+      CHECK(span.end_ns <= end_ns);
+    }
+    CHECK(runs == std::vector<int>(kItems, 1));
+    run(queue, 3, [](std::size_t) {});
+    CHECK(queue.take_trace().empty());  // it has ended
+  }
+}
+
+TEST_CASE("a trace keeps no more spans than it was given room for, and items that failed too") {
+  WorkerQueue queue(2, kNoCpu);
+  queue.start_trace(5);
+  CHECK_THROWS_AS(run(queue, 3, [](std::size_t) { throw std::out_of_range("item"); }), std::out_of_range);
+  run(queue, 4, [](std::size_t) {});
+  CHECK(queue.take_trace().size() == 5);
+}
+
+TEST_CASE("a trace may begin and end while threads are at work") {
+  WorkerQueue queue(4, kNoCpu);
+  std::vector<JobPtr> jobs;
+  std::size_t num_spans = 0;
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    jobs.push_back(make_job(9, [](std::size_t) {}));
+    queue.submit(jobs.back());
+    queue.start_trace(9);
+    num_spans += queue.take_trace().size();
+  }
+  for (const JobPtr& job : jobs) queue.wait(*job, never_stops);
+  CHECK(num_spans <= 200 * 9);
+}
+
 TEST_CASE("queues come and go") {
   for (int repeat = 0; repeat < 100; ++repeat) {
     WorkerQueue queue(1 + static_cast<std::size_t>(repeat) % 8, kNoCpu);
@@ -242,13 +304,15 @@ TEST_CASE("a forked child is refused at once and leaves cleanly, also during a j
     is_refused([&] { queue->submit(make_job(1, [](std::size_t) {})); });
     is_refused([&] { queue->submit(make_job(0, [](std::size_t) {})); });
     is_refused([&] { queue->wait(*job, never_stops); });
+    is_refused([&] { queue->start_trace(1); });
+    is_refused([&] { queue->take_trace(); });
     queue.reset();  // neither joins threads that do not exist nor hangs
     _exit(num_refused);
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 4);
+  CHECK(WEXITSTATUS(status) == 6);
   gate.open();
   queue->wait(*job, never_stops);
   CHECK(count_runs(*queue, 9) == std::vector<int>(9, 1));
