@@ -54,7 +54,7 @@ def test_help_lists_the_commands_and_does_not_import_torch() -> None:
         "assert 'torch' not in sys.modules and 'ale_py' not in sys.modules"
     )
     shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-    for name in (b"train", b"eval", b"bench", b"info"):
+    for name in (b"train", b"eval", b"bench", b"info", b"profile"):
         assert name in shown.stdout
 
 

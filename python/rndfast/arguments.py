@@ -83,6 +83,66 @@ class InfoArguments:
     """Run directory."""
 
 
+@dataclass(frozen=True)
+class ProfileArguments:
+    """Trace one training iteration and say where its time goes.
+
+    It is real training in a temporary directory, after an iteration to warm up.
+    """
+
+    preset: Literal["paper", "laptop"] = "paper"
+    """Settings to start from: the paper's, or the same algorithm at the size of a laptop's CPU."""
+    config: Path | None = None
+    """TOML file with settings, as a run's config.toml; those that it lacks come from the preset."""
+    num_envs: int | None = None
+    """Parallel environments."""
+    rollout_steps: int | None = None
+    """Steps of each environment per rollout."""
+    device: Literal["cpu", "cuda"] | None = None
+    """Where the networks live."""
+    precision: Literal["auto", "float32", "bfloat16"] | None = None
+    """Number format of the networks' passes."""
+    num_threads: int | None = None
+    """Threads for emulation, kernels and network passes; 0: one per core."""
+    overlap: bool | None = None
+    """Emulate one half of the environments while the other half's actions are chosen."""
+    output: Path = Path("profile.json")
+    """Where the trace goes; an older one is replaced."""
+
+    def settings(self) -> Config:
+        """The preset, changed by the file, changed by the flags.
+
+        Raises:
+            ValueError: A setting's value is wrong.
+            OSError: The file cannot be read.
+        """
+        settings = from_file(self.config, PRESETS[self.preset])
+        changed = {}
+        for section in dataclasses.fields(settings):
+            values = getattr(settings, section.name)
+            flags = {
+                field.name: getattr(self, field.name, None) for field in dataclasses.fields(values)
+            }
+            given = {name: value for name, value in flags.items() if value is not None}
+            changed[section.name] = dataclasses.replace(values, **given)
+        return Config(**changed)
+
+
+def from_file(path: Path | None, base: Config) -> Config:
+    """Settings of a TOML file; those that it lacks, or all without a file, come from ``base``.
+
+    Raises:
+        ValueError: The file is wrong.
+        OSError: It cannot be read.
+    """
+    if path is None:
+        return base
+    try:
+        return from_toml(path.read_text(), base)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def parse_train(argv: list[str]) -> TrainArguments:
     """Resolve preset, file, run to resume and flags into one configuration.
 
@@ -108,11 +168,8 @@ def parse_train(argv: list[str]) -> TrainArguments:
                 "--resume goes on with the run's own settings: leave --preset and --config out"
             )
         settings = load_run_config(source.resume)
-    elif source.config is not None:
-        try:
-            settings = from_toml(source.config.read_text(), settings)
-        except ValueError as error:
-            raise ValueError(f"{source.config}: {error}") from None
+    else:
+        settings = from_file(source.config, settings)
 
     arguments = tyro.cli(
         TrainArguments,

@@ -1,4 +1,4 @@
-"""The command line: ``rndfast train | eval | bench | info``.
+"""The command line: ``rndfast train | eval | bench | info | profile``.
 
 Everything heavy is imported by the command that needs it: ``rndfast --help`` answers at once.
 """
@@ -14,6 +14,7 @@ SUMMARY = {
     "eval": "play episodes with a trained agent and record a video",
     "bench": "measure training and environments beside their peers",
     "info": "describe a run and verify its checkpoints; without a run, this installation",
+    "profile": "trace one training iteration and say where its time goes",
 }
 
 
@@ -67,7 +68,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_command(command: str, argv: list[str]) -> None:
     """Parse the arguments of a command and run it."""
-    from rndfast.arguments import BenchArguments, EvalArguments, InfoArguments, parse, parse_train
+    from rndfast.arguments import (
+        BenchArguments,
+        EvalArguments,
+        InfoArguments,
+        ProfileArguments,
+        parse,
+        parse_train,
+    )
 
     if command == "train":
         arguments = parse_train(argv)
@@ -99,6 +107,11 @@ def run_command(command: str, argv: list[str]) -> None:
         from rndfast.bench import bench
 
         bench(measured)
+    elif command == "profile":
+        from rndfast.profile import profile
+
+        traced = parse(ProfileArguments, argv, "profile")
+        profile(traced.settings(), traced.output)
     else:
         from rndfast.info import describe_installation, describe_run
 

@@ -385,7 +385,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         Returns:
             ``(n,)`` records, in the order in which the work ended: int64 ``start_ns`` and
             ``end_ns``, of the clock of `time.perf_counter_ns`; uint32 ``thread``, below
-            ``num_threads``; uint32 ``item``, the row in the `send` or `reset` that asked for it.
+            ``num_threads``; uint32 ``item``, the environment.
 
         Raises:
             RuntimeError: After `close` or in a forked child.

@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 PHASES = ("env", "inference", "bonus", "advantages", "learn", "log")
+# What spans of the phases name as their thread: the training thread, which is always in one.
+PHASE_THREAD = "phases"
+# Most spans that are kept of one kind of threads of the core; memory is taken as they come.
+MAX_SPANS = 2**20
+
+Result = TypeVar("Result")
+Argument = TypeVar("Argument")
 
 
 class Span(NamedTuple):
@@ -18,6 +27,17 @@ class Span(NamedTuple):
     thread: str
     start_ns: int
     end_ns: int
+    item: int | None = None  # which of several alike: for the consoles, the environment
+
+
+class TracedThreads(Protocol):
+    """Threads of the compiled core, which note what they do when asked to."""
+
+    def start_trace(self, max_spans: int) -> None:
+        """Begin to note it."""
+
+    def take_trace(self) -> NDArray[Any]:
+        """End that; records of ``start_ns``, ``end_ns``, ``thread`` and ``item``."""
 
 
 class Timeline:
@@ -30,6 +50,7 @@ class Timeline:
     def __init__(self, *, keeps_spans: bool = False) -> None:
         self.keeps_spans = keeps_spans
         self.spans: list[Span] = []
+        self._watched: dict[str, TracedThreads] = {}
         self._phase = PHASES[-1]
         self._phase_start_ns = time.perf_counter_ns()
         self._phase_ns = dict.fromkeys(PHASES, 0)
@@ -39,7 +60,7 @@ class Timeline:
         now_ns = time.perf_counter_ns()
         self._phase_ns[self._phase] += now_ns - self._phase_start_ns
         if self.keeps_spans:
-            self._keep(self._phase, self._phase_start_ns, now_ns)
+            self.spans.append(Span(self._phase, PHASE_THREAD, self._phase_start_ns, now_ns))
         self._phase, self._phase_start_ns = phase, now_ns
 
     def take_seconds(self) -> dict[str, float]:
@@ -64,7 +85,38 @@ class Timeline:
             return
         start_ns = time.perf_counter_ns()
         yield
-        self._keep(name, start_ns, time.perf_counter_ns())
+        thread = threading.current_thread().name
+        self.spans.append(Span(name, thread, start_ns, time.perf_counter_ns()))
 
-    def _keep(self, name: str, start_ns: int, end_ns: int) -> None:
-        self.spans.append(Span(name, threading.current_thread().name, start_ns, end_ns))
+    def noting(self, work: Callable[[Argument], Result]) -> Callable[[Argument], Result]:
+        """``work`` with a `span` around each call, named after the present phase."""
+        if not self.keeps_spans:
+            return work
+        phase = self._phase
+
+        def noted(argument: Argument) -> Result:
+            with self.span(phase):
+                return work(argument)
+
+        return noted
+
+    def watch(self, name: str, threads: TracedThreads) -> None:
+        """Have these threads in traces too; their spans are called ``name``."""
+        self._watched[name] = threads
+
+    def start_trace(self) -> None:
+        """Forget the spans so far, and ask the watched threads for theirs."""
+        self.spans.clear()
+        for threads in self._watched.values():
+            threads.start_trace(MAX_SPANS)
+
+    def take_trace(self) -> list[Span]:
+        """End the trace; the spans since `start_trace`, of watched threads too."""
+        spans = self.spans.copy()
+        for name, threads in self._watched.items():
+            # steady_clock, by which the core's threads note, is the clock of perf_counter_ns
+            spans += [
+                Span(name, f"{name} worker {thread}", start_ns, end_ns, item)
+                for start_ns, end_ns, thread, item in threads.take_trace().tolist()
+            ]
+        return spans

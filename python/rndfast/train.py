@@ -93,6 +93,7 @@ def train(
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
         view(f"networks: {run.precision} on {run.device}; {workers.num_threads} threads")
+        timeline.watch("env", env)
         agent = Agent(config, env.num_actions, workers.device, workers.pool)
         rollout = Rollout(config, workers.device)
         if checkpoint is not None:

@@ -77,6 +77,7 @@ class Workers:
         self.dtype = torch.bfloat16 if is_bfloat16 else torch.float32
         self.num_threads = config.num_threads or usable_cores()
         self.pool = ThreadPool(self.num_threads)
+        self.timeline.watch("kernel", self.pool)
         self._micro_batch_size = config.micro_batch_size
         self.graphs: CudaGraphs | None = CudaGraphs() if config.cuda_graphs else None
         # said in every thread: one that torch has not been told in yet lets libraries use all cores
@@ -96,9 +97,10 @@ class Workers:
 
     def map(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
         """Call ``function`` on each piece, in parallel on the CPU; the results come in order."""
+        work = self.timeline.noting(function)
         if self.is_cpu:
-            return self._executor.map(function, pieces)
-        return map(function, pieces)  # work on a GPU is queued; threads would only wait for it
+            return self._executor.map(work, pieces)
+        return map(work, pieces)  # work on a GPU is queued; threads would only wait for it
 
     def pieces(
         self, indices: NDArray[np.int64], max_size: int | None = None

@@ -125,7 +125,8 @@ void WorkerQueue::work(Shared& shared, std::size_t thread_index) {
     const std::int64_t end_ns = is_traced ? steady_now_ns() : 0;
     lock.lock();
     if (is_traced) {
-      shared.spans.add({start_ns, end_ns, static_cast<std::uint32_t>(thread_index), static_cast<std::uint32_t>(item)});
+      const auto name = job->names.empty() ? static_cast<std::int64_t>(item) : job->names[item];
+      shared.spans.add({start_ns, end_ns, static_cast<std::uint32_t>(thread_index), static_cast<std::uint32_t>(name)});
     }
     if (error && !job->error) job->error = std::move(error);
     if (++job->num_done == job->num_items) shared.job_done.notify_all();

@@ -9,6 +9,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -30,6 +31,7 @@ class WorkerQueue {
   struct Job {
     std::size_t num_items;
     std::function<void(std::size_t item)> work;  // called once per item, from several threads at once
+    std::vector<std::int64_t> names;             // of the items in traces; empty: their numbers
 
    private:
     friend class WorkerQueue;

@@ -39,7 +39,8 @@ AtariBatch::Call AtariBatch::start_reset(std::vector<std::int64_t> env_ids, std:
                                          Outputs outputs) {
   auto call = std::make_shared<WorkerQueue::Job>();
   call->num_items = env_ids.size();
-  call->work = [this, env_ids = std::move(env_ids), seeds = std::move(seeds), outputs](std::size_t item) {
+  call->names = std::move(env_ids);
+  call->work = [this, &env_ids = call->names, seeds = std::move(seeds), outputs](std::size_t item) {
     run_for(env_ids[item], [&] {
       const auto env_id = static_cast<std::size_t>(env_ids[item]);
       const AtariEnv::Frames frames = frames_of(env_id);
@@ -57,7 +58,8 @@ AtariBatch::Call AtariBatch::start_step(std::vector<std::int64_t> env_ids, std::
                                         Outputs outputs) {
   auto call = std::make_shared<WorkerQueue::Job>();
   call->num_items = env_ids.size();
-  call->work = [this, env_ids = std::move(env_ids), actions = std::move(actions), outputs](std::size_t item) {
+  call->names = std::move(env_ids);
+  call->work = [this, &env_ids = call->names, actions = std::move(actions), outputs](std::size_t item) {
     run_for(env_ids[item], [&] {
       const auto env_id = static_cast<std::size_t>(env_ids[item]);
       const AtariEnv::Frames frames = frames_of(env_id);

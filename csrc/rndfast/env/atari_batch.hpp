@@ -47,7 +47,7 @@ class AtariBatch {
 
   /// Waits for a call; see WorkerQueue::wait.
   void finish(const Call& call, WorkerQueue::Poll poll) { queue_.wait(*call, poll); }
-  /// When each thread worked on which row of a call; see WorkerQueue.
+  /// When each thread worked on which environment; see WorkerQueue.
   void start_trace(std::size_t max_spans) { queue_.start_trace(max_spans); }
   std::vector<Span> take_trace() { return queue_.take_trace(); }
   /// Throws std::runtime_error in a process forked after construction.

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -254,6 +255,19 @@ TEST_CASE("a trace keeps no more spans than it was given room for, and items tha
   CHECK_THROWS_AS(run(queue, 3, [](std::size_t) { throw std::out_of_range("item"); }), std::out_of_range);
   run(queue, 4, [](std::size_t) {});
   CHECK(queue.take_trace().size() == 5);
+}
+
+TEST_CASE("a trace calls items by the names that they were given") {
+  WorkerQueue queue(2, kNoCpu);
+  queue.start_trace(9);
+  const JobPtr job = make_job(3, [](std::size_t) {});
+  job->names = {7, 5, 6};
+  queue.submit(job);
+  queue.wait(*job, never_stops);
+  std::vector<std::uint32_t> names;
+  for (const Span& span : queue.take_trace()) names.push_back(span.item);
+  std::ranges::sort(names);
+  CHECK(names == std::vector<std::uint32_t>{5, 6, 7});
 }
 
 TEST_CASE("a trace may begin and end while threads are at work") {
