@@ -10,7 +10,7 @@ SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-python test-cpp lint format types stubs sanitize fuzz exactness package bench clean
+.PHONY: help setup demo test test-python test-cpp lint format types stubs sanitize fuzz exactness package bench instructions clean
 
 help:  ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -82,6 +82,12 @@ package: setup  ## build sdist and wheel and try the wheel in a clean environmen
 
 bench: setup  ## time the kernels beside NumPy and PyTorch
 	$(BIN)/python benchmarks/bench_core.py
+
+instructions: .venv/installed  ## count the kernels' instructions and compare with the recorded ones; needs valgrind
+	cmake -S . -B build/instructions -G Ninja -DCMAKE_BUILD_TYPE=Release -DRNDFAST_PYTHON=OFF \
+	  -DRNDFAST_INSTRUCTIONS=ON -DRNDFAST_WERROR=ON
+	cmake --build build/instructions --target rndfast_instructions
+	$(BIN)/python benchmarks/instructions.py $(if $(CI),--strict)
 
 clean:  ## delete everything that was built
 	rm -rf .venv build dist

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "../sample_rom.hpp"
 #include "../simd_levels.hpp"
 #include "doctest/doctest.h"
 #include "rndfast/games/game.hpp"
@@ -17,38 +18,13 @@ namespace {
 constexpr std::size_t kEnvs = 6;
 constexpr std::size_t kSteps = 40;
 
-/// A program that shows something that depends on the joystick and on the random contents of RAM, and whose games end.
-std::vector<std::uint8_t> make_rom() {
-  const std::vector<std::uint8_t> program = {
-      0xA2, 0xFF, 0x9A,              // F000 start: LDX #$FF; TXS
-      0xA9, 0x02, 0x85, 0x00,        // F003 frame: LDA #2; STA VSYNC
-      0x85, 0x02, 0x85, 0x02,        //             STA WSYNC, twice
-      0xA9, 0x00, 0x85, 0x00,        //             LDA #0; STA VSYNC
-      0xAD, 0x80, 0x02, 0x85, 0x85,  //             LDA SWCHA; STA $85
-      0xA5, 0x81, 0x85, 0x0D,        //             LDA $81; STA PF0
-      0xA2, 0xF8,                    //             LDX #248
-      0x86, 0x09, 0x86, 0x1B,        // F01A line:  STX COLUBK; STX GRP0
-      0x85, 0x02, 0xA5, 0x85,        //             STA WSYNC; LDA $85
-      0x85, 0x06, 0x85, 0x10,        //             STA COLUP0; STA RESP0
-      0x05, 0x32, 0x65, 0x80,        //             ORA CXP0FB; ADC $80
-      0x85, 0x80, 0xCA, 0xD0, 0xED,  //             STA $80; DEX; BNE line
-      0xE6, 0x81, 0xE6, 0x9E,        //             INC $81; INC $9E
-      0x4C, 0x03, 0xF0,              //             JMP frame
-  };
-  std::vector<std::uint8_t> rom(4096);
-  std::memcpy(rom.data(), program.data(), program.size());
-  rom[0xFFC] = 0x00;
-  rom[0xFFD] = 0xF0;
-  return rom;
-}
-
 /// All that some steps of a batch give, as bytes.
 std::vector<std::uint8_t> play(std::size_t num_threads, SimdLevel level, bool in_halves) {
   EnvSettings settings;
   settings.max_num_frames_per_episode = 50;
   settings.autoreset = Autoreset::kSameStep;
   settings.full_action_space = true;
-  AtariBatch batch(*find_game("pitfall"), make_rom(), settings, kEnvs, num_threads, -1, level);
+  AtariBatch batch(*find_game("pitfall"), tests::sample_rom(), settings, kEnvs, num_threads, -1, level);
   const std::size_t size = batch.plan().observation_size();
   std::vector<std::uint8_t> observations(kEnvs * size);
   std::vector<std::uint8_t> final_observations(kEnvs * size);
@@ -103,7 +79,7 @@ TEST_CASE("a batch can end while its threads are at work") {
   std::vector<std::uint8_t> observations(kEnvs * static_cast<std::size_t>(settings.stack_num * 84 * 84));
   std::vector<StepRecord> records(kEnvs);
   const AtariBatch::Outputs outputs = {observations.data(), records.data(), records.data(), observations.data()};
-  AtariBatch batch(*find_game("pitfall"), make_rom(), settings, kEnvs, 3, -1, SimdLevel::kBaseline);
+  AtariBatch batch(*find_game("pitfall"), tests::sample_rom(), settings, kEnvs, 3, -1, SimdLevel::kBaseline);
   REQUIRE(observations.size() == kEnvs * batch.plan().observation_size());
   batch.start_reset({0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, outputs);
 }
