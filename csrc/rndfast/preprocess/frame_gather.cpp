@@ -2,10 +2,8 @@
 #include "rndfast/preprocess/frame_gather.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "rndfast/common/simd.hpp"
@@ -85,46 +83,57 @@ auto normalize_kernel(SimdLevel level) {
   }
 }
 
-// Blocks that are put in order at a time, before arithmetic runs over them: they stay in the fastest cache.
-constexpr std::size_t kChunkBlocks = 128;
-
-/// Calls use(first, size, elements) for the elements of an input in the order of its blocks, some at a time.
-/// `plane(p)` is plane p, (height, width), or null for zeros.
-template <typename Element, typename Plane, typename Use>
-void for_blocks(const FrameStoreView& store, std::size_t num_planes, const Plane& plane, const Use& use) {
-  std::array<Element, kChunkBlocks * kBlockPixels> elements;
-  std::size_t first = 0;
-  std::size_t size = 0;
-  for (std::size_t y = 0; y + kBlockSide <= store.height; y += kBlockSide) {
-    for (std::size_t x = 0; x + kBlockSide <= store.width; x += kBlockSide) {
-      for (std::size_t p = 0; p < num_planes; ++p) {
-        const Element* const pixels = plane(p);
-        for (std::size_t i = 0; i < kBlockSide; ++i, size += kBlockSide) {
-          if (pixels == nullptr) {
-            std::fill_n(elements.data() + size, kBlockSide, Element{});
-          } else {
-            std::memcpy(elements.data() + size, pixels + (y + i) * store.width + x, kBlockSide * sizeof(Element));
-          }
-        }
-        if (size == elements.size()) {
-          use(first, size, elements.data());
-          first += std::exchange(size, 0);
-        }
-      }
+/// out[x * stride ..] = block x of four rows of a plane.
+template <typename Element>
+void order_blocks(const Element* rows, std::size_t width, std::size_t stride, Element* out) {
+  std::size_t x = 0;
+  if constexpr (sizeof(Element) == 1) {  // four blocks at a time: a transposition of words of four pixels
+    using Words [[gnu::vector_size(16)]] = std::uint32_t;
+    for (; x + 4 * kBlockSide <= width; x += 4 * kBlockSide, out += 4 * stride) {
+      Words row[kBlockSide];
+      for (std::size_t i = 0; i < kBlockSide; ++i) std::memcpy(&row[i], rows + i * width + x, sizeof(Words));
+      const Words low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+      const Words high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+      const Words low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+      const Words high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+      const Words blocks[4] = {
+          __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+          __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+      for (std::size_t k = 0; k < 4; ++k) std::memcpy(out + k * stride, &blocks[k], sizeof(Words));
     }
   }
-  use(first, size, elements.data());
+  for (; x + kBlockSide <= width; x += kBlockSide, out += stride) {
+    for (std::size_t i = 0; i < kBlockSide; ++i) {
+      std::memcpy(out + i * kBlockSide, rows + i * width + x, kBlockSide * sizeof(Element));
+    }
+  }
+}
+
+/// Calls use(first, elements) for an input's elements in the order of its blocks, a row of blocks at a time, which
+/// stays in the fastest cache. `plane(p)` is plane p, (height, width), or null for zeros.
+template <typename Element, typename Plane, typename Use>
+void for_block_rows(const FrameStoreView& store, std::size_t num_planes, const Plane& plane, const Use& use) {
+  const std::size_t stride = num_planes * kBlockPixels;
+  std::vector<Element> blocks(store.width / kBlockSide * stride);  // zeros
+  for (std::size_t y = 0; y < store.height / kBlockSide; ++y) {
+    for (std::size_t p = 0; p < num_planes; ++p) {
+      const Element* const pixels = plane(p);
+      if (pixels == nullptr) continue;
+      order_blocks(pixels + y * kBlockSide * store.width, store.width, stride, blocks.data() + p * kBlockPixels);
+    }
+    use(y * blocks.size(), blocks);
+  }
 }
 
 /// Statistics (C, H, W) in the order of blocks.
 std::vector<float> in_blocks(const FrameStoreView& store, std::span<const float> values) {
-  std::vector<float> blocks;
-  for_blocks<float>(
+  std::vector<float> ordered;
+  for_block_rows<float>(
       store, store.channels, [&](std::size_t c) { return values.data() + c * store.height * store.width; },
-      [&](std::size_t, std::size_t size, const float* elements) {
-        blocks.insert(blocks.end(), elements, elements + size);
+      [&](std::size_t, const std::vector<float>& blocks) {
+        ordered.insert(ordered.end(), blocks.begin(), blocks.end());
       });
-  return blocks;
+  return ordered;
 }
 
 }  // namespace
@@ -145,10 +154,10 @@ void gather_stacks(const FrameStoreView& store, std::span<const std::uint8_t> va
       if (p < num_zero_planes) return nullptr;
       return oldest + p / store.channels * row_size + p % store.channels * (store.height * store.width);
     };
-    for_blocks<std::uint8_t>(store, num_planes, plane,
-                             [&](std::size_t first, std::size_t size, const std::uint8_t* pixels) {
-                               scale(pixels, size, out + b * input_size + first);
-                             });
+    for_block_rows<std::uint8_t>(store, num_planes, plane,
+                                 [&](std::size_t first, const std::vector<std::uint8_t>& pixels) {
+                                   scale(pixels.data(), pixels.size(), out + b * input_size + first);
+                                 });
   };
   pool.run(indices.size(), gather_one, poll);
 }
@@ -163,11 +172,11 @@ void normalize_frames(const FrameStoreView& store, std::span<const std::int64_t>
   const std::size_t input_size = mean_high.size();
   const auto normalize_one = [&](std::size_t b) {
     const std::uint8_t* const frame = store.frames + static_cast<std::size_t>(indices[b]) * store.frame_size();
-    for_blocks<std::uint8_t>(
+    for_block_rows<std::uint8_t>(
         store, store.channels, [&](std::size_t c) { return frame + c * store.height * store.width; },
-        [&](std::size_t first, std::size_t size, const std::uint8_t* pixels) {
-          normalize(pixels, size, mean_high.data() + first, mean_low.data() + first, inverse_std.data() + first,
-                    statistics.clip, out + b * input_size + first);
+        [&](std::size_t first, const std::vector<std::uint8_t>& pixels) {
+          normalize(pixels.data(), pixels.size(), mean_high.data() + first, mean_low.data() + first,
+                    inverse_std.data() + first, statistics.clip, out + b * input_size + first);
         });
   };
   pool.run(indices.size(), normalize_one, poll);
