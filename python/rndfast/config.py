@@ -196,7 +196,7 @@ class RunConfig:
     result."""
     cuda_graphs: bool = False
     """On a GPU, replay the policy's passes while acting as a captured graph."""
-    micro_batch_size: int = 256
+    micro_batch_size: int = 128
     """Largest number of observations that pass through a network at once on the CPU; changes
     rounding only."""
     checkpoint_interval_rollouts: int = 20
