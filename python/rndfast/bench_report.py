@@ -160,4 +160,4 @@ def draw_ratios(axis: Any, report: Report) -> None:
     axis.set_yticks([row + 0.18 for row in range(len(ratios))], [name for name, _ in ratios])
     axis.set(title="times as fast as its peers", xlabel="ratio of medians, range of the rounds")
     axis.invert_yaxis()
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
