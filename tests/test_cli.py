@@ -91,6 +91,7 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "64 of 64 transitions" in shown
     assert shown.count("verified") == 3
+    assert "transitions up to the first visit: 1 at 4" in shown  # Montezuma's first room
 
     assert main(["train", *TINY, "--run-dir", str(run_dir)]) == 1
     assert "exists already: choose another --run-dir" in last_line(capsys)

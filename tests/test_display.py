@@ -15,6 +15,7 @@ METRICS = {
     "charts/episodic_return_max": 100.0,
     "charts/episodic_length": None,
     "charts/SPS": 500.0,
+    "rnd/rooms": 7,
     "rnd/intrinsic_reward": 0.0123456,
     "rnd/prediction_error": 0.5,
     "losses/policy": -0.5,
@@ -53,7 +54,7 @@ def test_the_live_table_holds_every_figure() -> None:
     text = console.file.getvalue()
     for part in (
         "rndfast/MontezumaRevenge-v5", "25.0 %", "0:25:00 left", "250,000", "2,000", "33.25",
-        "policy", "-0.5", "learn time", "43.8%", "1,234 MiB", "0.01235",
+        "policy", "-0.5", "rooms found", "learn time", "43.8%", "1,234 MiB", "0.01235",
     ):  # fmt: skip
         assert part in text, part
 

@@ -31,6 +31,7 @@ from rndfast.ppo import (
     PolicyLosses,
     compute_advantages,
     draw_predictor_mask,
+    explained_variance,
     policy_losses,
     update,
 )
@@ -588,6 +589,15 @@ def test_the_bonus_counts_once_and_the_extrinsic_reward_twice() -> None:
 
 
 # --- numbers that are none --------------------------------------------------------------------
+
+
+def test_explained_variance_in_closed_form() -> None:
+    returns = np.array([[0, 2], [4, 6]], np.float32)  # variance 5
+    assert explained_variance(returns + 7, returns) == 1  # a constant error is no variance
+    assert explained_variance(np.zeros_like(returns), returns) == 0
+    assert explained_variance(-returns, returns) == 1 - 4
+    assert explained_variance(returns * np.float32(0.5), returns) == 0.75
+    assert explained_variance(returns, np.full_like(returns, 3)) is None
 
 
 def test_a_nan_intrinsic_reward_is_named() -> None:

@@ -77,6 +77,7 @@ def live_table(metrics: Metrics, config: Config) -> Group:
         "episodic return": number(metrics["charts/episodic_return"]),
         "best in rollout": number(metrics["charts/episodic_return_max"]),
         "episodic length (steps)": number(metrics["charts/episodic_length"]),
+        "rooms found": number(metrics["rnd/rooms"]),
         "intrinsic reward": number(metrics["rnd/intrinsic_reward"]),
         "prediction error": number(metrics["rnd/prediction_error"]),
     }

@@ -8,11 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 import rndfast
-from rndfast.checkpoint import CheckpointError, list_checkpoints, load_checkpoint
+from rndfast.agent import EXPERIENCE
+from rndfast.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
 from rndfast.config import load_run_config
 from rndfast.display import number
 from rndfast.games import GAMES, env_id
 from rndfast.metrics import read_metrics
+from rndfast.rooms import NEVER
 from rndfast.workers import usable_cores
 
 LIBRARIES = ("torch", "gymnasium", "ale-py", "numpy")
@@ -48,6 +50,7 @@ def describe_run(run_dir: Path) -> None:
     for key, value in (rows[-1] if rows else {}).items():
         console.print(f"  {key:32} {number(value)}")
     damaged = []
+    newest: Checkpoint | None = None
     for path in list_checkpoints(run_dir / "checkpoints"):
         try:
             checkpoint = load_checkpoint(path)
@@ -57,5 +60,18 @@ def describe_run(run_dir: Path) -> None:
         else:
             size = sum(tensor.nbytes for tensor in checkpoint.state.values())
             console.print(f"{path.name}: verified, {size / 2**20:.1f} MiB")
+            newest = newest or checkpoint
+    if newest is not None and (visits := first_visits(newest)):
+        rooms = ", ".join(f"{room} at {transitions:,}" for room, transitions in visits)
+        console.print(f"rooms, and transitions up to the first visit: {rooms}")
     if damaged:
         raise CheckpointError(f"{len(damaged)} checkpoints of {run_dir} are damaged")
+
+
+def first_visits(checkpoint: Checkpoint) -> list[tuple[int, int]]:
+    """Rooms that a run had visited, each with the transitions up to then, in that order."""
+    visits = enumerate(checkpoint.state[f"{EXPERIENCE}rooms.first_visits"].tolist())
+    return sorted(
+        ((room, transitions) for room, transitions in visits if transitions != NEVER),
+        key=lambda visit: (visit[1], visit[0]),
+    )

@@ -65,6 +65,14 @@ def compute_advantages(
     return Advantages(combined, ext + rollout.ext_values, int_ + rollout.int_values)
 
 
+def explained_variance(values: NDArray[np.float32], returns: NDArray[np.float32]) -> float | None:
+    """Share of the returns' variance that the values foresaw; None where all returns are equal."""
+    variance = float(returns.var(dtype=np.float64))
+    if variance == 0:
+        return None
+    return 1 - float((returns - values).var(dtype=np.float64)) / variance
+
+
 @dataclass(frozen=True)
 class Minibatch:
     """Rows of a rollout, flattened to ``(B, ...)`` on the device, that a loss is computed on."""

@@ -15,6 +15,7 @@ from rndfast.agent import Agent
 from rndfast.config import Config
 from rndfast.device_frames import DeviceFrames
 from rndfast.networks import PolicyOutput, to_blocks
+from rndfast.rooms import Rooms
 from rndfast.workers import Workers, as_numpy
 
 # Observations that pass through the policy at once while it acts: few enough that several threads
@@ -64,6 +65,7 @@ class EpisodeStatistics:
 
     returns: list[float] = field(default_factory=list)  # unclipped extrinsic return
     lengths_steps: list[int] = field(default_factory=list)
+    rooms: list[int] = field(default_factory=list)  # numbers of them; none where a game has none
 
 
 class Rollout:
@@ -110,15 +112,21 @@ class Rollout:
         self.next_ext_value = np.zeros(self.num_envs, np.float32)
         self.next_int_value = np.zeros(self.num_envs, np.float32)
         self.episodes = EpisodeStatistics()
+        self.rooms = Rooms(self.num_envs)
 
-    def state(self) -> dict[str, NDArray[np.uint8]]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """What the first observation consists of; with it, another rollout goes on the same."""
-        return {"frames": self.frames[: self.stack_num], "valid_frames": self.valid_frames[0]}
+        return {
+            "frames": self.frames[: self.stack_num],
+            "valid_frames": self.valid_frames[0],
+            "rooms.visited": self.rooms.visited,
+            "rooms.first_visits": self.rooms.first_visits,
+        }
 
-    def load_state(self, state: dict[str, NDArray[np.uint8]]) -> None:
+    def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Begin at the first observation of another rollout."""
-        self.frames[: self.stack_num] = state["frames"]
-        self.valid_frames[0] = state["valid_frames"]
+        for name, array in self.state().items():
+            array[:] = state[name]
         self._upload_first()
 
     def start(self, observations: NDArray[Any]) -> None:
@@ -126,6 +134,7 @@ class Rollout:
         self.frames[: self.stack_num - 1] = 0
         self.frames[self.stack_num - 1] = newest_frames(observations)
         self.valid_frames[0] = 1
+        self.rooms.visited[:] = False
         self._upload_first()
 
     def carry_over(self) -> None:
@@ -278,6 +287,9 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
         if ended.any():
             rollout.episodes.returns += info["episode_return"][ended].tolist()
             rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
+        if "room" in info:
+            transitions = agent.transitions + (t + 1) * rollout.num_envs
+            rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
         for row in np.flatnonzero(truncated & ~terminated).tolist():
             n = envs.start + row
             final_stack = rollout.final_stack(t, n, info["final_obs"][row])

@@ -26,7 +26,7 @@ from rndfast.files import replace_durably
 from rndfast.games import parse_game
 from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics, MetricsWriter, require_tracker
-from rndfast.ppo import compute_advantages, extrinsic_rewards, update
+from rndfast.ppo import compute_advantages, explained_variance, extrinsic_rewards, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, SameStepEnv, collect
 from rndfast.timeline import Timeline
@@ -137,11 +137,18 @@ def train(
                 metrics = {
                     "transitions": agent.transitions,
                     **episode_metrics(rollout),
+                    "rnd/rooms": rollout.rooms.num_found,
                     "rnd/intrinsic_reward": float(int_rewards.mean()),
                     "rnd/intrinsic_reward_max": float(int_rewards.max()),
                     "rnd/prediction_error": float(raw_int_rewards.mean()),
                     "rnd/intrinsic_return_std": math.sqrt(float(agent.int_return_moments.var)),
                     "rollout/extrinsic_reward": float(ext_rewards.mean()),
+                    "rollout/ext_explained_variance": explained_variance(
+                        rollout.ext_values, advantages.ext_returns
+                    ),
+                    "rollout/int_explained_variance": explained_variance(
+                        rollout.int_values, advantages.int_returns
+                    ),
                     **{f"losses/{name}": value for name, value in losses.items()},
                     **time_metrics(timeline.take_seconds(), config),
                 }
@@ -250,14 +257,13 @@ def load_experience(
         for name, tensor in state.items()
         if name.startswith(EXPERIENCE)
     }
+    rollout.load_state(own)
     try:
         env.restore(zlib.decompress(own["consoles"].tobytes()))
     except ValueError as error:
         view(f"the consoles begin new episodes: {error}")
         new_seed = episode_seed(seed, int(state["transitions"]))
         rollout.start(env.reset(seed=new_seed)[0])
-    else:
-        rollout.load_state(own)
 
 
 def episode_seed(seed: int, transitions: int) -> int:
@@ -288,11 +294,17 @@ def peak_memory_mib() -> float:
 
 
 def episode_metrics(rollout: Rollout) -> Metrics:
-    """Unclipped returns and lengths of the episodes that ended in a rollout; None if none did."""
+    """Unclipped returns, lengths and numbers of rooms of the episodes that ended in a rollout.
+
+    None if none did, or the game has no rooms.
+    """
     returns, lengths = rollout.episodes.returns, rollout.episodes.lengths_steps
+    rooms = rollout.episodes.rooms
     return {
         "charts/episodes": len(returns),
         "charts/episodic_return": statistics.fmean(returns) if returns else None,
         "charts/episodic_return_max": max(returns, default=None),
         "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
+        "charts/episodic_rooms": statistics.fmean(rooms) if rooms else None,
+        "charts/episodic_rooms_max": max(rooms, default=None),
     }

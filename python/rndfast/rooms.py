@@ -1,0 +1,57 @@
+"""Rooms that the agent has been in, in games that keep the number of the present one in RAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEVER = -1
+
+
+class Rooms:
+    """Rooms of the episodes under way, and the first visit ever to each.
+
+    ``visited``: ``(N, 256)`` bool. ``first_visits``: ``(256,)`` int64, transitions over all
+    environments up to the step that ended there; `NEVER` before. Both are empty of rooms where the
+    game has none.
+
+    Args:
+        num_envs: N.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self.visited = np.zeros((num_envs, 256), np.bool_)
+        self.first_visits = np.full(256, NEVER, np.int64)
+
+    def note(
+        self, envs: slice, info: dict[str, Any], ended: NDArray[np.bool_], transitions: int
+    ) -> list[int]:
+        """Take in a step of some environments.
+
+        Args:
+            envs: The environments.
+            info: Of the step, with same-step autoreset: ``room`` and, where an episode ended,
+                ``final_info``.
+            ended: ``(n,)``: whose episode ended.
+            transitions: Up to this step.
+
+        Returns:
+            The number of rooms of each episode that ended.
+        """
+        visited, rows = self.visited[envs], np.arange(len(ended))
+        rooms = info["room"]
+        last_rooms = np.where(ended, info["final_info"]["room"], rooms) if ended.any() else rooms
+        visited[rows, last_rooms] = True
+        num_rooms: list[int] = visited[ended].sum(axis=1).tolist()
+        visited[ended] = False
+        visited[rows, rooms] = True  # of the next episode, where one ended
+        seen = np.concatenate((last_rooms, rooms))
+        self.first_visits[seen[self.first_visits[seen] == NEVER]] = transitions
+        return num_rooms
+
+    @property
+    def num_found(self) -> int | None:
+        """Rooms visited so far; None where the game has none."""
+        return int((self.first_visits != NEVER).sum()) or None

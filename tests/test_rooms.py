@@ -1,0 +1,79 @@
+"""Rooms visited, against a history that is kept whole, and on the real game against its RAM."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.reference.learner import small_config
+
+from rndfast.agent import Agent
+from rndfast.rollout import Rollout, collect
+from rndfast.rooms import NEVER, Rooms
+from rndfast.train import make_env
+from rndfast.workers import Workers
+
+Array = NDArray[Any]
+
+
+def test_rooms_of_episodes_and_first_visits_are_those_of_the_whole_history() -> None:
+    rng = np.random.default_rng(0)
+    num_envs, num_steps = 5, 60
+    rooms = Rooms(num_envs)
+    episodes: list[set[int]] = [set() for _ in range(num_envs)]
+    first_visits: dict[int, int] = {}
+    counts, expected_counts = [], []
+    for step in range(num_steps):
+        for envs in (slice(0, 3), slice(3, 5)):  # halves
+            n = envs.stop - envs.start
+            ended = rng.random(n) < 0.15
+            room, final_room = rng.integers(0, 2 + step, (2, n)).astype(np.int32)
+            info: dict[str, Any] = {"room": room}
+            if ended.any():
+                info["final_info"] = {"room": np.where(ended, final_room, 0)}
+            counts += rooms.note(envs, info, ended, step)
+            for row, env in enumerate(range(envs.start, envs.stop)):
+                last = int(final_room[row] if ended[row] else room[row])
+                episodes[env].add(last)
+                first_visits.setdefault(last, step)
+                if ended[row]:
+                    expected_counts.append(len(episodes[env]))
+                    episodes[env] = {int(room[row])}
+                    first_visits.setdefault(int(room[row]), step)
+    assert counts == expected_counts
+    assert len(counts) > 20
+    found = np.flatnonzero(rooms.first_visits != NEVER)
+    assert (
+        dict(zip(found.tolist(), rooms.first_visits[found].tolist(), strict=True)) == first_visits
+    )
+    assert rooms.num_found == len(first_visits)
+
+
+def test_a_game_without_rooms_has_none() -> None:
+    assert Rooms(3).num_found is None
+
+
+def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
+    """Episodes of ten steps on Montezuma's Revenge, whose room is byte 3 of the RAM."""
+    config = small_config(num_envs=2, rollout_steps=12, max_num_frames_per_episode=40)
+    with (
+        Workers(config.run) as workers,
+        contextlib.closing(make_env(config, workers.num_threads)) as env,
+    ):
+        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        agent.transitions = 1000
+        rollout = Rollout(config, workers.device)
+        observations, info = env.reset(seed=0)
+        rollout.start(observations)
+        start = set(info["ram"][:, 3].tolist())
+        collect(agent, env, rollout, workers)
+        found = np.flatnonzero(rollout.rooms.first_visits != NEVER)
+        assert set(found.tolist()) == start  # ten steps are not enough to leave it
+        assert rollout.rooms.first_visits[found].tolist() == [1002]  # after the first step
+        assert rollout.episodes.rooms == [1, 1]
+        other = Rollout(config, workers.device)
+        other.load_state(rollout.state())
+        np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)
+        np.testing.assert_array_equal(other.rooms.visited, rollout.rooms.visited)
