@@ -6,6 +6,8 @@ import contextlib
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
 from tests.reference.learner import small_config
 
@@ -77,3 +79,14 @@ def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
         other.load_state(rollout.state())
         np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)
         np.testing.assert_array_equal(other.rooms.visited, rollout.rooms.visited)
+
+
+def test_a_state_without_rooms_or_of_other_sizes_is_refused_by_name() -> None:
+    rollout = Rollout(small_config(num_envs=2), torch.device("cpu"))
+    state = rollout.state()
+    del state["rooms.visited"]
+    with pytest.raises(ValueError, match=r"^state 'rooms.visited' must .* nothing of this name$"):
+        rollout.load_state(state)
+    other = Rollout(small_config(num_envs=4), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"^state 'frames' must have shape \(4, 4, .* \(4, 2, "):
+        other.load_state(rollout.state())

@@ -70,7 +70,8 @@ def describe_run(run_dir: Path) -> None:
 
 def first_visits(checkpoint: Checkpoint) -> list[tuple[int, int]]:
     """Rooms that a run had visited, each with the transitions up to then, in that order."""
-    visits = enumerate(checkpoint.state[f"{EXPERIENCE}rooms.first_visits"].tolist())
+    first = checkpoint.state.get(f"{EXPERIENCE}rooms.first_visits")
+    visits = enumerate([] if first is None else first.tolist())  # an earlier version had none
     return sorted(
         ((room, transitions) for room, transitions in visits if transitions != NEVER),
         key=lambda visit: (visit[1], visit[0]),

@@ -124,8 +124,16 @@ class Rollout:
         }
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Begin at the first observation of another rollout."""
+        """Begin at the first observation of another rollout.
+
+        Raises:
+            ValueError: An array is missing or of another shape: the state belongs to other settings
+            or another version.
+        """
         for name, array in self.state().items():
+            got = state[name].shape if name in state else "nothing of this name"
+            if got != array.shape:
+                raise ValueError(f"state {name!r} must have shape {array.shape}, got {got}")
             array[:] = state[name]
         self._upload_first()
 
