@@ -33,7 +33,7 @@ from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 from rndfast.games import env_id, parse_game
 from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics
-from rndfast.plain import PlainBatch, PlainLearner, make_plain_env
+from rndfast.plain import PlainBatch, PlainLearner, make_ale_env, make_plain_env
 from rndfast.ppo import Advantages, compute_advantages, extrinsic_rewards, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, collect
@@ -420,10 +420,7 @@ def rndfast_stepper(game: str, num_envs: int, num_threads: int, **settings: Any)
 
 def ale_stepper(game: str, num_envs: int, num_threads: int) -> Work:
     """Return a function that steps a batch of ale-py's."""
-    from ale_py.vector_env import AtariVectorEnv
-
-    AtariVectorEnv.metadata = {}  # its own, for it writes to what would be Gymnasium's
-    envs = AtariVectorEnv(
+    envs = make_ale_env(
         game, num_envs, num_threads=num_threads, repeat_action_probability=STICKINESS
     )
     envs.reset()

@@ -393,10 +393,7 @@ def make_plain_env(config: EnvConfig, num_threads: int) -> Any:
             reward_clip=False,
             **settings,
         )
-    from ale_py.vector_env import AtariVectorEnv
-
-    AtariVectorEnv.metadata = {}  # its own, for it writes to what would be Gymnasium's
-    return AtariVectorEnv(
+    return make_ale_env(
         game,
         frameskip=config.frameskip,
         max_num_frames_per_episode=config.max_num_frames_per_episode,
@@ -404,3 +401,11 @@ def make_plain_env(config: EnvConfig, num_threads: int) -> Any:
         reward_clipping=False,
         **settings,
     )
+
+
+def make_ale_env(game: str, num_envs: int, **settings: Any) -> Any:
+    """ale-py's vector environment, kept from writing to Gymnasium's class-level metadata."""
+    from ale_py.vector_env import AtariVectorEnv
+
+    AtariVectorEnv.metadata = {}  # its own
+    return AtariVectorEnv(game, num_envs, **settings)

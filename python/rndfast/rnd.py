@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rndfast._core import normalize_frames
 from rndfast.agent import Agent, require_finite
 from rndfast.config import RndConfig
-from rndfast.rollout import Rollout, SameStepEnv, newest_frames
+from rndfast.rollout import Rollout, SameStepEnv, empty_blocks, newest_frames
 from rndfast.workers import Workers, as_numpy
 
 
@@ -39,10 +39,7 @@ class ObservationNormalizer:
             return rollout.on_device.normalized(
                 workers.to_device(positions), self._on_device, self._clip, workers.dtype
             )
-        channels, height, width = rollout.frames.shape[2:]
-        blocks = torch.empty(
-            (len(indices), height // 4, width // 4, 16 * channels), dtype=workers.dtype
-        )
+        blocks = empty_blocks(rollout, len(indices), 1, workers)
         normalize_frames(
             rollout.frames, positions, self._mean, self._var, out=as_numpy(blocks), clip=self._clip
         )

@@ -201,15 +201,19 @@ def newest_frames(observations: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(newest[:, None] if newest.ndim == 3 else np.moveaxis(newest, -1, 1))
 
 
+def empty_blocks(rollout: Rollout, batch_size: int, num_frames: int, workers: Workers) -> Tensor:
+    """``(B, H // 4, W // 4, 16 * num_frames * C)`` on the host, for the kernels to fill."""
+    channels, height, width = rollout.frames.shape[2:]
+    return torch.empty(
+        (batch_size, height // 4, width // 4, 16 * num_frames * channels), dtype=workers.dtype
+    )
+
+
 def policy_input(rollout: Rollout, indices: NDArray[np.int64], workers: Workers) -> Tensor:
     """``(B, 16 * S * C, H // 4, W // 4)`` stacks in [0, 1] on the device, as blocks."""
     if rollout.on_device is not None:
         return rollout.on_device.stacks(workers.to_device(indices), workers.dtype)
-    channels, height, width = rollout.frames.shape[2:]
-    blocks = torch.empty(
-        (len(indices), height // 4, width // 4, 16 * rollout.stack_num * channels),
-        dtype=workers.dtype,
-    )
+    blocks = empty_blocks(rollout, len(indices), rollout.stack_num, workers)
     gather_stacks(rollout.frames, rollout.valid_frames, indices, out=as_numpy(blocks))
     return blocks.permute(0, 3, 1, 2)
 
