@@ -32,7 +32,7 @@ def random_episodes(shape: tuple[int, int, int]) -> reference.Rollout:
 def on_device(rollout: reference.Rollout) -> DeviceFrames:
     """Upload row after row, environment after environment."""
     frames = DeviceFrames(
-        torch.from_numpy(rollout.frames), torch.from_numpy(rollout.valid_frames), CPU
+        torch.from_numpy(rollout.observations.frames), torch.from_numpy(rollout.observations.valid_frames), CPU
     )
     frames.upload(range(4), slice(None))
     for row in range(4, 12):
@@ -70,7 +70,7 @@ def test_frames_are_whitened_and_clipped() -> None:
         torch.from_numpy(indices), statistics, 2.5, torch.float32
     )
     expected = reference.normalized(
-        rollout.frames.reshape(12 * 3, 1, 12, 20)[indices], mean, var, 2.5
+        rollout.observations.frames.reshape(12 * 3, 1, 12, 20)[indices], mean, var, 2.5
     )
     np.testing.assert_allclose(images(frames), expected, rtol=2e-6, atol=1e-6)
 
@@ -81,14 +81,14 @@ def test_two_iterations_are_those_of_the_kernels() -> None:
         with small_learner(env, update_epochs=2) as (config, _, agent, rollout, workers):
             if is_on_device:
                 rollout.on_device = DeviceFrames(
-                    torch.from_numpy(rollout.frames), torch.from_numpy(rollout.valid_frames), CPU
+                    torch.from_numpy(rollout.observations.frames), torch.from_numpy(rollout.observations.valid_frames), CPU
                 )
                 rollout.load_state(rollout.state())  # uploads the first frames
             for _ in range(2):
                 collect(agent, env, rollout, workers)
                 int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
                 int_rewards = scale_intrinsic_rewards(agent, int_rewards, config.rnd)
-                agent.obs_moments.update(rollout.observation_frames())
+                agent.obs_moments.update(rollout.observations.acted_on())
                 advantages = compute_advantages(
                     rollout, extrinsic_rewards(rollout, config.env), int_rewards, config.ppo
                 )
@@ -98,7 +98,7 @@ def test_two_iterations_are_those_of_the_kernels() -> None:
 
     (rollout, losses, state), (other_rollout, other_losses, other_state) = train(False), train(True)
     np.testing.assert_array_equal(rollout.actions, other_rollout.actions)
-    np.testing.assert_array_equal(rollout.frames, other_rollout.frames)
+    np.testing.assert_array_equal(rollout.observations.frames, other_rollout.frames)
     assert losses == pytest.approx(other_losses, rel=1e-4, abs=1e-6)
     for name, values in state.items():
         torch.testing.assert_close(

@@ -193,7 +193,7 @@ def test_no_frame_is_ever_float64() -> None:
         rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
         advantages = compute_advantages(rollout, rollout.rewards_raw, rewards, config.ppo)
         update(agent, rollout, advantages, config, workers)
-        assert rollout.frames.dtype == np.uint8
+        assert rollout.observations.frames.dtype == np.uint8
         assert {frames.dtype for of_network in inputs for frames in of_network} == {
             np.dtype(np.float32)
         }

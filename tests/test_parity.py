@@ -55,7 +55,7 @@ def both(**settings: Any) -> Iterator[Both]:
         ):
             network.load_state_dict(ours.state_dict())  # strict: the same names and shapes
         collect(agent, env, rollout, workers)
-        frames = rollout.observation_frames()
+        frames = rollout.observations.acted_on()
         agent.obs_moments.update(frames)
         plain.obs_statistics.update(frames.reshape(-1, *frames.shape[2:]))
         yield Both(agent, rollout, workers, plain, plain_rollout_of(rollout, env))
@@ -67,8 +67,8 @@ def plain_rollout_of(rollout: Rollout, env: ToyEnv) -> PlainRollout:
         observations=torch.from_numpy(env.observations).float(),
         actions=torch.from_numpy(rollout.actions),
         log_probs=torch.from_numpy(rollout.log_probs),
-        ext_values=torch.from_numpy(np.vstack([rollout.ext_values, rollout.next_ext_value])),
-        int_values=torch.from_numpy(np.vstack([rollout.int_values, rollout.next_int_value])),
+        ext_values=torch.from_numpy(np.vstack([rollout.values[..., 0], rollout.next_values[:, 0]])),
+        int_values=torch.from_numpy(np.vstack([rollout.values[..., 1], rollout.next_values[:, 1]])),
         rewards=torch.from_numpy(rollout.rewards_raw),
         ended=torch.from_numpy(rollout.terminated | rollout.truncated).float(),
     )

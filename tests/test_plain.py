@@ -186,7 +186,7 @@ def test_a_rollout_holds_what_was_seen_and_done() -> None:
 
     flat = scaled(env.observations).reshape(-1, 4, *SIZE)
     logits, *values = learner.policy_outputs(layers_of(plain.policy), flat)
-    for got, want in zip((rollout.ext_values, rollout.int_values), values, strict=True):
+    for got, want in zip((rollout.values[..., 0], rollout.values[..., 1]), values, strict=True):
         np.testing.assert_allclose(got.numpy().ravel(), want, rtol=1e-4, atol=1e-5)
     actions = rollout.actions.numpy().ravel()
     log_probs = learner.log_softmax(logits)[np.arange(len(actions)), actions]
@@ -234,7 +234,7 @@ def test_advantages_are_two_gaes_and_only_the_extrinsic_one_ends() -> None:
     rollout = plain.collect(env)
     int_rewards = np.random.default_rng(0).random((STEPS, ENVS)).astype(np.float32)
     batch = plain.advantages(rollout, torch.from_numpy(int_rewards))
-    ext_values, int_values = rollout.ext_values.numpy(), rollout.int_values.numpy()
+    ext_values, int_values = rollout.values[..., 0].numpy(), rollout.values[..., 1].numpy()
     ext = rl.gae(
         np.sign(env.rewards),
         ext_values[:-1],

@@ -201,8 +201,8 @@ class DoublePass:
                 advantages.combined.ravel(),
                 0.1,
             ),
-            "ext_value": learner.value_loss(ext_values, advantages.ext_returns.ravel()),
-            "int_value": learner.value_loss(int_values, advantages.int_returns.ravel()),
+            "ext_value": learner.value_loss(ext_values, advantages.returns[..., 0].ravel()),
+            "int_value": learner.value_loss(int_values, advantages.returns[..., 1].ravel()),
             "entropy": learner.entropy(logits),
             "predictor": learner.predictor_loss(predicted, self.target, mask),
         }
@@ -221,8 +221,8 @@ class DoublePass:
         chosen = log_probs[torch.arange(len(actions)), actions]
         ratio = torch.exp(chosen - rows(parts.rollout.log_probs))
         gain = torch.where(advantage >= 0, ratio.clamp(max=1.1), ratio.clamp(min=0.9)) * advantage
-        ext_error = self.ext_values - rows(advantages.ext_returns)
-        int_error = self.int_values - rows(advantages.int_returns)
+        ext_error = self.ext_values - rows(advantages.returns[..., 0])
+        int_error = self.int_values - rows(advantages.returns[..., 1])
         entropy = -(torch.exp(log_probs) * log_probs).sum() / len(actions)
         errors = ((self.predicted - torch.from_numpy(self.target)) ** 2).mean(1)
         loss = -gain.mean() + 0.5 * (ext_error**2).mean() + 0.5 * (int_error**2).mean()
@@ -326,8 +326,8 @@ def test_advantages_are_not_normalised(offset: float) -> None:
 def test_values_are_not_clipped_towards_the_old_ones() -> None:
     def losses(shift: float) -> dict[str, float]:
         with collected(**ONE_STEP) as parts:
-            parts.rollout.ext_values += shift
-            parts.rollout.int_values -= shift
+            parts.rollout.values[..., 0] += shift
+            parts.rollout.values[..., 1] -= shift
             return run_update(parts, random_advantages())
 
     assert losses(0) == losses(100)
@@ -542,19 +542,19 @@ def test_advantages_are_two_gaes_with_their_own_ends_and_discounts(
         ended = rollout.terminated | rollout.truncated
         ext = rl.gae(
             ext_rewards,
-            rollout.ext_values,
-            rollout.next_ext_value,
+            rollout.values[..., 0],
+            rollout.next_values[:, 0],
             terminated=rollout.terminated if bootstrap_truncated else ended,
             gamma=0.999,
             gae_lambda=0.95,
             truncated=rollout.truncated if bootstrap_truncated else None,
-            final_values=rollout.final_ext_values,
+            final_values=rollout.final_values[..., 0],
         )
         # the intrinsic return never ends, unless it is asked to
         int_ = rl.gae(
             int_rewards,
-            rollout.int_values,
-            rollout.next_int_value,
+            rollout.values[..., 1],
+            rollout.next_values[:, 1],
             terminated=ended if episodic_int_return else None,
             gamma=0.99,
             gae_lambda=0.95,
@@ -563,10 +563,10 @@ def test_advantages_are_two_gaes_with_their_own_ends_and_discounts(
         expected = learner.combined_advantages(ext, int_, 2.0, 1.0)
         np.testing.assert_allclose(actual.combined, expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(
-            actual.ext_returns, ext + rollout.ext_values, rtol=1e-5, atol=1e-5
+            actual.ext_returns, ext + rollout.values[..., 0], rtol=1e-5, atol=1e-5
         )
         np.testing.assert_allclose(
-            actual.int_returns, int_ + rollout.int_values, rtol=1e-5, atol=1e-5
+            actual.int_returns, int_ + rollout.values[..., 1], rtol=1e-5, atol=1e-5
         )
 
 

@@ -313,8 +313,8 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
         ended = rollout.terminated | rollout.truncated
         ext = rl.gae(
             np.sign(rollout.rewards_raw),
-            rollout.ext_values,
-            rollout.next_ext_value,
+            rollout.values[..., 0],
+            rollout.next_values[:, 0],
             terminated=ended,
             gamma=0.999,
             gae_lambda=0.95,
@@ -322,8 +322,8 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
         bonus = record.scaled_rewards[-1]
         int_ = rl.gae(
             bonus,
-            rollout.int_values,
-            rollout.next_int_value,
+            rollout.values[..., 1],
+            rollout.next_values[:, 1],
             terminated=None,
             gamma=0.99,
             gae_lambda=0.95,

@@ -63,9 +63,9 @@ def collect_next(parts: Learner) -> None:
 
 def test_frames_are_stored_once_as_bytes() -> None:
     rollout = Rollout(Config(), torch.device("cpu"))  # 128 x 128
-    assert rollout.frames.nbytes <= 0.12e9
+    assert rollout.observations.frames.nbytes <= 0.12e9
     assert sum(a.nbytes for a in vars(rollout).values() if isinstance(a, np.ndarray)) <= 0.121e9
-    assert rollout.frames.dtype == np.uint8
+    assert rollout.observations.frames.dtype == np.uint8
 
 
 def test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts() -> None:
@@ -75,7 +75,7 @@ def test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts() 
             collect_next(parts)
             expected = scaled(parts.env.observations[start : start + STEPS + 1])
             all_indices = np.arange((STEPS + 1) * 4)  # with the observation after the last step
-            stacks = images(policy_input(rollout, all_indices, workers))
+            stacks = images(rollout.observations.policy_input(all_indices, workers))
             np.testing.assert_array_equal(stacks, expected.reshape(-1, 4, 44, 52))
             rollout.carry_over()
 
@@ -85,7 +85,7 @@ def test_any_selection_of_stacks_is_in_the_order_asked_for() -> None:
         collect_next(parts)
         chosen = np.array([[5, 3], [0, 0], [3, 1], [3, 1]])  # (t, n)
         indices = parts.rollout.indices()[chosen[:, 0], chosen[:, 1]]
-        stacks = images(policy_input(parts.rollout, indices, parts.workers))
+        stacks = images(parts.rollout.observations.policy_input(indices, parts.workers))
         expected = parts.env.observations[chosen[:, 0], chosen[:, 1]]
         np.testing.assert_array_equal(stacks, scaled(expected))
 
@@ -104,11 +104,11 @@ def test_rgb_stacks_are_those_of_the_env_channel_by_channel() -> None:
         for start in (0, STEPS):
             collect_next(parts)
             observed = parts.env.observations[start : start + STEPS]  # (T, N, S, H, W, 3)
-            stacks = images(policy_input(parts.rollout, np.arange(STEPS * 4), parts.workers))
+            stacks = images(parts.rollout.observations.policy_input(np.arange(STEPS * 4), parts.workers))
             expected = np.moveaxis(observed, -1, 3).reshape(-1, 12, 44, 52)
             np.testing.assert_array_equal(stacks, scaled(expected))
             parts.rollout.carry_over()
-        assert parts.rollout.observation_frames().shape == (STEPS, 4, 3, 44, 52)
+        assert parts.rollout.observations.acted_on().shape == (STEPS, 4, 3, 44, 52)
 
 
 def test_rnd_reads_the_newest_frame_of_the_next_observation() -> None:
@@ -119,11 +119,11 @@ def test_rnd_reads_the_newest_frame_of_the_next_observation() -> None:
             frames = newest(
                 parts.env.observations[start : start + STEPS + 1]
             )  # (T + 1, N, 1, H, W)
-            flat = rollout.frames.reshape(-1, 1, 44, 52)
+            flat = rollout.observations.frames.reshape(-1, 1, 44, 52)
             np.testing.assert_array_equal(
                 flat[rollout.next_frame_indices(rollout.indices())], frames[1:]
             )
-            np.testing.assert_array_equal(rollout.observation_frames(), frames[:-1])
+            np.testing.assert_array_equal(rollout.observations.acted_on(), frames[:-1])
             rollout.carry_over()
 
 
@@ -132,7 +132,7 @@ def test_a_new_start_forgets_the_frames_before_it() -> None:
         collect_next(parts)
         parts.rollout.carry_over()
         parts.rollout.start(parts.env.reset()[0])
-        stacks = images(policy_input(parts.rollout, np.arange(4), parts.workers))
+        stacks = images(parts.rollout.observations.policy_input(np.arange(4), parts.workers))
         np.testing.assert_array_equal(stacks, scaled(parts.env.observations[0]))
         assert not stacks[:, :3].any()
 
@@ -156,10 +156,10 @@ def test_stored_outputs_are_the_networks_of_the_observations_acted_on(
         assert len(np.unique(rollout.actions)) > 1
         for actual, expected in (
             (rollout.log_probs, log_probs),
-            (rollout.ext_values, ext_values[:-4]),
-            (rollout.int_values, int_values[:-4]),
-            (rollout.next_ext_value, ext_values[-4:]),
-            (rollout.next_int_value, int_values[-4:]),
+            (rollout.values[..., 0], ext_values[:-4]),
+            (rollout.values[..., 1], int_values[:-4]),
+            (rollout.next_values[:, 0], ext_values[-4:]),
+            (rollout.next_values[:, 1], int_values[-4:]),
         ):
             np.testing.assert_allclose(actual.ravel(), expected, rtol=2e-5, atol=2e-5)
 
@@ -253,7 +253,7 @@ def test_final_values_are_those_of_the_last_observation_before_a_truncation(is_r
         final = np.stack([parts.env.final_observations[end] for end in truncated])
         stacks = np.moveaxis(final, -1, 2).reshape(len(final), 12, 44, 52) if is_rgb else final
         _, expected, _ = learner.policy_outputs(layers_of(parts.agent.policy), scaled(stacks))
-        actual = [rollout.final_ext_values[end] for end in truncated]
+        actual = [rollout.final_values[..., 0][end] for end in truncated]
         np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-5)
         assert np.ptp(expected) > 1e-3
 
@@ -336,8 +336,8 @@ def test_on_the_real_game_overlap_changes_no_byte() -> None:
             Workers(config.run) as workers,
             contextlib.closing(make_env(config, workers.num_threads)) as env,
         ):
-            agent = Agent(config, env.num_actions, workers.device, workers.pool)
-            rollout = Rollout(config, workers.device)
+            agent = Agent(config, env, workers)
+            rollout = Rollout(config, agent)
             rollout.start(env.reset(seed=0)[0])
             for _ in range(2):
                 collect(agent, env, rollout, workers)

@@ -64,9 +64,9 @@ def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
         Workers(config.run) as workers,
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
-        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        agent = Agent(config, env, workers)
         agent.transitions = 1000
-        rollout = Rollout(config, workers.device)
+        rollout = Rollout(config, agent)
         observations, info = env.reset(seed=0)
         rollout.start(observations)
         start = set(info["ram"][:, 3].tolist())
@@ -75,7 +75,7 @@ def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
         assert set(found.tolist()) == start  # ten steps are not enough to leave it
         assert rollout.rooms.first_visits[found].tolist() == [1002]  # after the first step
         assert rollout.episodes.rooms == [1, 1]
-        other = Rollout(config, workers.device)
+        other = Rollout(config, agent)
         other.load_state(rollout.state())
         np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)
         np.testing.assert_array_equal(other.rooms.visited, rollout.rooms.visited)

@@ -6,13 +6,21 @@ end.
 
 from __future__ import annotations
 
+from typing import Any, Protocol, TypeVar
+
+import gymnasium
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from rndfast._core import DiscountedReturnFilter, RunningMoments, ThreadPool
+from rndfast._core import DiscountedReturnFilter, RunningMoments
 from rndfast.config import Config
+from rndfast.distributions import distribution_over
 from rndfast.networks import PolicyNetwork, RndNetworks
+from rndfast.observations import single_shape
+from rndfast.workers import Workers
+
+Network = TypeVar("Network", bound=nn.Module)
 
 # The authors' statistics start from this many samples of mean 0 and variance 1, so that no variance
 # is ever zero.
@@ -22,52 +30,78 @@ PRIOR_COUNT = 1e-4
 EXPERIENCE = "experience."
 
 
+class Spaces(Protocol):
+    """What an agent must know of an environment."""
+
+    @property
+    def single_observation_space(self) -> gymnasium.Space[Any]:
+        """Of one environment."""
+
+    @property
+    def single_action_space(self) -> gymnasium.Space[Any]:
+        """Of one environment."""
+
+
 class Agent:
     """Policy, RND networks, their optimiser, the statistics and the random stream.
 
+    ``observation_shape`` is that of what RND reads: one frame ``(C, H, W)``, or a vector ``(D,)``.
+    Without a bonus there are no RND networks.
+
     Args:
         config: All settings.
-        num_actions: Actions of the game.
-        device: Where the networks live.
-        pool: Threads for the pixel statistics.
+        env: The environment, or another with its spaces.
+        workers: The device, and the threads for the statistics.
+
+    Raises:
+        ValueError: Actions are neither Discrete nor a Box of one axis.
     """
 
-    def __init__(
-        self, config: Config, num_actions: int, device: torch.device, pool: ThreadPool
-    ) -> None:
-        env, rnd = config.env, config.rnd
-        self.num_actions = num_actions
+    def __init__(self, config: Config, env: Spaces, workers: Workers) -> None:
+        ppo, rnd = config.ppo, config.rnd
+        self.device = workers.device
+        self.distribution = distribution_over(env.single_action_space)
+        self.observation_shape = single_shape(env.single_observation_space)
         self.generator = torch.Generator().manual_seed(config.run.seed)
-        frame_channels = 1 if env.grayscale else 3
+        stack_num = config.env.stack_num if len(self.observation_shape) > 1 else 1
         policy = PolicyNetwork(
-            frame_channels * env.stack_num,
-            env.img_height,
-            env.img_width,
-            num_actions,
+            (self.observation_shape[0] * stack_num, *self.observation_shape[1:]),
+            self.distribution,
+            len(ppo.streams),
             self.generator,
+            is_recurrent=ppo.policy == "recurrent",
         )
-        rnd_networks = RndNetworks(
-            frame_channels,
-            env.img_height,
-            env.img_width,
-            num_features=rnd.num_features,
-            leaky_relu_slope=rnd.leaky_relu_slope,
-            generator=self.generator,
-        )
-        self.policy = policy.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.rnd = rnd_networks.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.parameters = [*self.policy.parameters(), *self.rnd.predictor.parameters()]
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=config.ppo.learning_rate, eps=config.ppo.adam_eps
-        )
+        self.policy = _on_device(policy, self.device)
+        # RND's inputs are normalised, and vectors for the policy
+        self.uses_obs_moments = ppo.has_bonus or len(self.observation_shape) == 1
+        self.has_bonus = ppo.has_bonus
+        self._rnd: RndNetworks | None = None
+        self.parameters = list(self.policy.parameters())  # that learn
+        if ppo.has_bonus:
+            rnd_networks = RndNetworks(
+                self.observation_shape,
+                num_features=rnd.num_features,
+                leaky_relu_slope=rnd.leaky_relu_slope,
+                predictor_hidden_layers=rnd.predictor_hidden_layers,
+                generator=self.generator,
+            )
+            self._rnd = _on_device(rnd_networks, self.device)
+            self.parameters += self._rnd.predictor.parameters()
+        self.optimizer = torch.optim.Adam(self.parameters, lr=ppo.learning_rate, eps=ppo.adam_eps)
         self.obs_moments = RunningMoments(
-            (frame_channels, env.img_height, env.img_width), prior_count=PRIOR_COUNT, pool=pool
+            self.observation_shape, prior_count=PRIOR_COUNT, pool=workers.pool
         )
         self.int_return_filter = DiscountedReturnFilter(
-            env.num_envs, gamma=config.ppo.int_gamma, direction=rnd.int_return_direction
+            config.env.num_envs, gamma=ppo.int_gamma, direction=rnd.int_return_direction
         )
         self.int_return_moments = RunningMoments((), prior_count=PRIOR_COUNT)
         self.transitions = 0  # trained on so far, over all environments
+
+    @property
+    def rnd(self) -> RndNetworks:
+        """Target and predictor; there are none without a bonus."""
+        assert self._rnd is not None, "there are no RND networks: int_coef is 0"
+        return self._rnd
 
     def state(self) -> dict[str, Tensor]:
         """A copy of the whole state on the host, as named tensors; waits for a GPU."""
@@ -76,7 +110,7 @@ class Agent:
             "generator": self.generator.get_state(),
             "int_return_filter.carry": torch.from_numpy(self.int_return_filter.carry),
         }
-        for name, module in (("policy", self.policy), ("rnd", self.rnd)):
+        for name, module in self._networks().items():
             state |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
@@ -112,7 +146,7 @@ class Agent:
         self.transitions = int(state["transitions"])
         self.generator.set_state(state["generator"])
         self.int_return_filter.carry = state["int_return_filter.carry"].numpy()
-        for name, module in (("policy", self.policy), ("rnd", self.rnd)):
+        for name, module in self._networks().items():
             module.load_state_dict(_with_prefix(state, name))
         adam = self.optimizer.state_dict()
         adam["state"] = {
@@ -127,8 +161,15 @@ class Agent:
                 count=float(values["count"]), mean=values["mean"].numpy(), m2=values["m2"].numpy()
             )
 
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"policy": self.policy} | ({"rnd": self.rnd} if self.has_bonus else {})
+
     def _moments(self) -> dict[str, RunningMoments]:
         return {"obs_moments": self.obs_moments, "int_return_moments": self.int_return_moments}
+
+
+def _on_device(network: Network, device: torch.device) -> Network:
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _with_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

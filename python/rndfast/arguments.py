@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 import tyro
 
-from rndfast.config import PRESETS, Config, from_toml, load_run_config
+from rndfast.config import PRESETS, Config, Preset, from_toml, load_run_config
 
 Arguments = TypeVar("Arguments")
 
@@ -22,8 +22,8 @@ class TrainArguments:
     Settings: those of the preset, then those of the file, then the flags below.
     """
 
-    preset: Literal["paper", "laptop"] = "paper"
-    """Settings to start from: the paper's, or the same algorithm at the size of a laptop's CPU."""
+    preset: Preset = "paper"
+    """Settings to start from; `rndfast presets` shows them side by side."""
     config: Path | None = None
     """TOML file with settings, as a run's config.toml; those that it lacks come from the preset."""
     resume: Path | None = None
@@ -90,8 +90,8 @@ class ProfileArguments:
     It is real training in a temporary directory, after an iteration to warm up.
     """
 
-    preset: Literal["paper", "laptop"] = "paper"
-    """Settings to start from: the paper's, or the same algorithm at the size of a laptop's CPU."""
+    preset: Preset = "paper"
+    """Settings to start from; `rndfast presets` shows them side by side."""
     config: Path | None = None
     """TOML file with settings, as a run's config.toml; those that it lacks come from the preset."""
     num_envs: int | None = None

@@ -30,11 +30,13 @@ from rndfast.agent import Agent
 from rndfast.arguments import BenchArguments
 from rndfast.bench_report import Report, print_report, write_charts
 from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
+from rndfast.distributions import Categorical
 from rndfast.games import env_id, parse_game
 from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics
+from rndfast.observations import FrameStore
 from rndfast.plain import PlainBatch, PlainLearner, make_ale_env, make_plain_env
-from rndfast.ppo import Advantages, compute_advantages, extrinsic_rewards, update
+from rndfast.ppo import Advantages, compute_advantages, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, collect
 from rndfast.timeline import PHASES, Timeline
@@ -331,23 +333,24 @@ def measure_update(config: Config, rounds: int, plain_threads: int) -> Report:
         Workers(config.run) as workers,
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
-        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        agent = Agent(config, env, workers)
         seed, steps = config.run.seed, config.ppo.rollout_steps
         initialize_obs_moments(agent, env, config.rnd.obs_norm_steps, steps, seed)
-        rollout = Rollout(config, workers.device)
+        rollout = Rollout(config, agent)
         rollout.start(env.reset(seed=seed + 1)[0])
         collect(agent, env, rollout, workers)
         int_rewards = scale_intrinsic_rewards(
             agent, intrinsic_rewards(agent, rollout, config.rnd, workers), config.rnd
         )
-        ext_rewards = extrinsic_rewards(rollout, config.env)
+        ext_rewards = rollout.clipped(rollout.rewards_raw)
         advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
 
         plain = plain_copy(agent, config)
         batch = plain_batch(rollout, advantages, workers.device)
 
         def fast_update() -> dict[str, float]:
-            return update(agent, rollout, advantages, config, workers)
+            metrics = update(agent, rollout, advantages, config, workers)
+            return {name.removeprefix("losses/"): value for name, value in metrics.items()}
 
         def plain_update() -> dict[str, float]:
             with torch_threads(plain_threads):
@@ -361,7 +364,8 @@ def measure_update(config: Config, rounds: int, plain_threads: int) -> Report:
 
 def plain_copy(agent: Agent, config: Config) -> PlainLearner:
     """A plain learner with an agent's weights and pixel statistics; its optimiser is new."""
-    plain = PlainLearner(config, agent.num_actions)
+    assert isinstance(agent.distribution, Categorical)
+    plain = PlainLearner(config, agent.distribution.num_actions)
     plain.policy.load_state_dict(agent.policy.state_dict())
     plain.target.load_state_dict(agent.rnd.target.state_dict())
     plain.predictor.load_state_dict(agent.rnd.predictor.state_dict())
@@ -372,21 +376,22 @@ def plain_copy(agent: Agent, config: Config) -> PlainLearner:
 
 def plain_batch(rollout: Rollout, advantages: Advantages, device: torch.device) -> PlainBatch:
     """A rollout as the plain learner's update takes it, with whole stacks."""
-    steps, stack_num = rollout.num_steps, rollout.stack_num
+    store = rollout.observations
+    assert isinstance(store, FrameStore)
+    steps, stack_num = rollout.num_steps, store.stack_num
     stacks = np.stack(
-        [rollout.frames[t : t + stack_num, :, 0].swapaxes(0, 1) for t in range(steps)]
+        [store.frames[t : t + stack_num, :, 0].swapaxes(0, 1) for t in range(steps)]
     )  # (T, N, S, H, W)
-    is_blank = np.arange(stack_num) < stack_num - rollout.valid_frames[:steps, :, None]
+    is_blank = np.arange(stack_num) < stack_num - store.valid_frames[:steps, :, None]
     stacks[is_blank] = 0
-    next_frames = rollout.frames[stack_num:].astype(np.float32)
+    next_frames = store.frames[stack_num:].astype(np.float32)
     arrays = (
         stacks.astype(np.float32),
         next_frames,
         rollout.actions,
         rollout.log_probs,
         advantages.combined,
-        advantages.ext_returns,
-        advantages.int_returns,
+        *np.moveaxis(advantages.returns, 2, 0),  # extrinsic and intrinsic
     )
     return PlainBatch(*(torch.from_numpy(array).to(device) for array in arrays))
 

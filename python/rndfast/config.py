@@ -38,6 +38,12 @@ def _require_at_least(section: object, low: float, *names: str) -> None:
         _require(low <= value < math.inf, name, f"finite and at least {low}", value)
 
 
+def _require_positive(section: object, name: str) -> None:
+    value = getattr(section, name)
+    is_right = value is None or 0.0 < value < math.inf
+    _require(is_right, name, "finite and above 0", value)
+
+
 def _require_fraction(section: object, *names: str) -> None:
     for name in names:
         value = getattr(section, name)
@@ -46,12 +52,18 @@ def _require_fraction(section: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """The game and the protocol it is played by (paper, table 4)."""
+    """The environment and the protocol it is played by (paper, table 4).
+
+    All settings but the first three are Atari's alone.
+    """
 
     env_id: str = "rndfast/MontezumaRevenge-v5"
-    """Game: any of the ids that `rndfast info` lists."""
+    """Game: any of the ids that `rndfast info` lists, or any id of Gymnasium's whose observations
+    are a Box and whose actions are Discrete or a Box, as MountainCar-v0 or module:Name-v0."""
     num_envs: int = 128
     """Parallel environments."""
+    reward_clipping: bool = True
+    """Train on the sign of the extrinsic reward; the logged returns stay unclipped."""
     frameskip: int = 4
     """Emulated frames per step; the action is repeated."""
     maxpool: bool = True
@@ -76,8 +88,6 @@ class EnvConfig:
     """End the episode when a life is lost."""
     full_action_space: bool = False
     """All 18 joystick actions even where a game uses fewer."""
-    reward_clipping: bool = True
-    """Train on the sign of the extrinsic reward; the logged returns stay unclipped."""
 
     def __post_init__(self) -> None:
         _require_at_least(self, 1, "num_envs", "frameskip", "img_height", "img_width", "stack_num")
@@ -85,22 +95,44 @@ class EnvConfig:
         _require_at_least(self, 0, "noop_max")
         _require_fraction(self, "repeat_action_probability")
         _require(self.stack_num <= 255, "stack_num", "at most 255", self.stack_num)
+        if not self.is_atari:
+            of_any_env = ("env_id", "num_envs", "reward_clipping")
+            for setting in dataclasses.fields(self):
+                is_default = getattr(self, setting.name) == setting.default
+                _require(
+                    setting.name in of_any_env or is_default,
+                    setting.name,
+                    f"{setting.default!r}, as only Atari games have it, with {self.env_id!r}",
+                    getattr(self, setting.name),
+                )
+
+    @property
+    def is_atari(self) -> bool:
+        """Whether the environment is one of ours; otherwise Gymnasium makes it."""
+        return self.env_id.startswith("rndfast/")
 
 
 @dataclass(frozen=True)
 class PpoConfig:
     """Proximal policy optimisation with two value heads (paper, section 2.3 and table 5)."""
 
+    policy: Literal["feedforward", "recurrent"] = "feedforward"
+    """Network of actor and critics: without memory, or with a GRU that is trained through the whole
+    rollout and starts anew with each episode."""
     rollout_steps: int = 128
     """Steps of each environment per rollout."""
     learning_rate: float = 1e-4
-    """Adam's step size, for policy and predictor together; constant."""
+    """Adam's step size, for policy and predictor together."""
+    anneal_lr: bool = False
+    """Let the learning rate fall linearly to zero at total_transitions; constant in the paper."""
     adam_eps: float = 1e-8
     """Adam's epsilon."""
     update_epochs: int = 4
     """Passes over each rollout."""
     num_minibatches: int = 4
     """Minibatches per pass: contiguous slices of environments, in order."""
+    shuffle_minibatches: bool = False
+    """Draw the minibatches of each pass from all transitions instead."""
     ext_gamma: float = 0.999
     """Discount of the extrinsic return, per step."""
     int_gamma: float = 0.99
@@ -108,69 +140,102 @@ class PpoConfig:
     gae_lambda: float = 0.95
     """GAE's weight of longer returns, for both streams."""
     ext_coef: float = 2.0
-    """Weight of the extrinsic advantage."""
+    """Weight of the extrinsic advantage; 0: explore for its own sake."""
     int_coef: float = 1.0
-    """Weight of the intrinsic advantage."""
+    """Weight of the intrinsic advantage; 0: plain PPO, nothing of RND is computed."""
+    norm_adv: bool = False
+    """Shift and scale the advantages of each minibatch to mean 0 and deviation 1."""
     clip_coef: float = 0.1
     """PPO's clip range: probability ratios in [1 - clip_coef, 1 + clip_coef]."""
     ent_coef: float = 0.001
     """Weight of the entropy bonus."""
     vf_coef: float = 1.0
     """Weight of the value loss, half the mean squared error of each head."""
+    clip_vloss: bool = False
+    """Clip the change of the first value head, the extrinsic, to clip_coef, as the common
+    single-file script does."""
+    max_grad_norm: float | None = None
+    """Largest norm of the gradients of policy and predictor together; longer ones are scaled down.
+    None in the paper."""
+    two_value_heads: bool = True
+    """A value head for each stream of rewards. Otherwise one for their weighted sum: it needs equal
+    discounts, and episodic_int_return says whether episodes end it."""
     episodic_int_return: bool = False
     """Cut the intrinsic return at episode ends too (the paper's ablation)."""
     bootstrap_truncated: bool = False
-    """Bootstrap the extrinsic return where the frame limit cut an episode off; the paper counts it
-    as an end."""
+    """Bootstrap returns where a time limit cut an episode off; the paper counts it as an end."""
 
     def __post_init__(self) -> None:
         _require_at_least(self, 1, "rollout_steps", "update_epochs", "num_minibatches")
         _require_at_least(self, 0.0, "ext_coef", "int_coef", "ent_coef", "vf_coef")
         _require_fraction(self, "ext_gamma", "int_gamma", "gae_lambda")
-        for name in ("learning_rate", "adam_eps", "clip_coef"):
-            value = getattr(self, name)
-            _require(0.0 < value < math.inf, name, "finite and above 0", value)
+        for name in ("learning_rate", "adam_eps", "clip_coef", "max_grad_norm"):
+            _require_positive(self, name)
+        _require(self.ext_coef + self.int_coef > 0, "ext_coef", "above 0 if int_coef is", 0.0)
+        is_combined = not self.two_value_heads and self.int_coef > 0
+        _require(
+            not is_combined or self.int_gamma == self.ext_gamma,
+            "int_gamma",
+            f"ext_gamma ({self.ext_gamma}) with one value head",
+            self.int_gamma,
+        )
+        _require(
+            not (self.shuffle_minibatches and self.policy == "recurrent"),
+            "shuffle_minibatches",
+            "False with a recurrent policy, which learns from whole environments",
+            self.shuffle_minibatches,
+        )
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What each value head foresees."""
+        if self.int_coef == 0:
+            return ("ext",)
+        return ("ext", "int") if self.two_value_heads else ("combined",)
+
+    @property
+    def has_bonus(self) -> bool:
+        """Whether there are intrinsic rewards."""
+        return self.int_coef > 0
 
 
 @dataclass(frozen=True)
 class RndConfig:
     """Random network distillation (paper, sections 2.2 and 2.4)."""
 
-    predictor_proportion: float = 0.25
-    """Share of each minibatch that trains the predictor, drawn anew each time: 32 / num_envs in the
-    paper."""
+    predictor_proportion: float | Literal["auto"] = 0.25
+    """Share of each minibatch that trains the predictor, drawn anew each time; auto: 32 / num_envs,
+    the paper's rule, so that it learns at the pace of 32 environments."""
+    predictor_hidden_layers: int = 2
+    """Linear layers that the predictor has more than the target."""
     obs_norm_steps: int = 6_400
-    """Steps per environment that a random agent plays before training, to start the pixel
-    statistics."""
+    """Steps per environment that a random agent plays before training, to start the statistics of
+    the observations; 0: they start with the first rollout."""
     obs_clip: float = 5.0
-    """Largest magnitude of a normalised pixel."""
+    """Largest magnitude of a normalised pixel or feature; inf: none."""
     int_return_direction: Literal["forward", "backward"] = "forward"
     """How rewards are summed for the scale of the bonus: forward in time (the authors' code) or
     backward (the paper)."""
     int_reward_clip: float | None = None
     """Largest normalised intrinsic reward; none in the paper."""
     leaky_relu_slope: float = 0.2
-    """Slope below zero in the convolutions of target and predictor (TensorFlow's default, 0.2)."""
+    """Slope below zero in the first layers of target and predictor (TensorFlow's default, 0.2)."""
     num_features: int = 512
     """Outputs of target and predictor."""
 
     def __post_init__(self) -> None:
+        proportion = self.predictor_proportion
         _require(
-            0.0 < self.predictor_proportion <= 1.0,
+            proportion == "auto" or (not isinstance(proportion, str) and 0.0 < proportion <= 1.0),
             "predictor_proportion",
-            "in (0, 1]",
-            self.predictor_proportion,
+            "in (0, 1] or 'auto'",
+            proportion,
         )
-        _require_at_least(self, 1, "obs_norm_steps", "num_features")
+        _require_at_least(self, 0, "obs_norm_steps", "predictor_hidden_layers")
+        _require_at_least(self, 1, "num_features")
         _require_at_least(self, 0.0, "leaky_relu_slope")
-        _require(0.0 < self.obs_clip < math.inf, "obs_clip", "finite and above 0", self.obs_clip)
-        if self.int_reward_clip is not None:
-            _require(
-                0.0 < self.int_reward_clip < math.inf,
-                "int_reward_clip",
-                "finite and above 0",
-                self.int_reward_clip,
-            )
+        _require(self.obs_clip > 0.0, "obs_clip", "above 0", self.obs_clip)
+        _require_positive(self, "int_reward_clip")
 
 
 @dataclass(frozen=True)
@@ -233,12 +298,20 @@ class Config:
         )
 
     @property
+    def predictor_proportion(self) -> float:
+        """Share of each minibatch that trains the predictor."""
+        proportion = self.rnd.predictor_proportion
+        return min(1.0, 32 / self.env.num_envs) if proportion == "auto" else float(proportion)
+
+    @property
     def rollout_transitions(self) -> int:
         """Transitions of one rollout, over all environments."""
         return self.ppo.rollout_steps * self.env.num_envs
 
 
-PRESETS: dict[str, Config] = {
+Preset = Literal["paper", "laptop", "classic", "cleanrl", "tf-agents"]
+
+PRESETS: dict[Preset, Config] = {
     # the paper's full protocol: every default above
     "paper": Config(),
     # the same algorithm at the size of a laptop's CPU
@@ -247,6 +320,64 @@ PRESETS: dict[str, Config] = {
         ppo=PpoConfig(rollout_steps=64),
         rnd=RndConfig(obs_norm_steps=128),
         run=RunConfig(total_transitions=1_000_000),
+    ),
+    # control tasks of a few numbers, on a CPU
+    "classic": Config(
+        env=EnvConfig(env_id="MountainCar-v0", num_envs=32, reward_clipping=False),
+        ppo=PpoConfig(
+            learning_rate=3e-4,
+            ext_gamma=0.99,
+            ext_coef=1.0,
+            norm_adv=True,
+            clip_coef=0.2,
+            ent_coef=0.01,
+            vf_coef=0.5,
+            max_grad_norm=0.5,
+            bootstrap_truncated=True,
+        ),
+        rnd=RndConfig(predictor_proportion="auto", obs_norm_steps=128, num_features=64),
+        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
+    ),
+    # the settings of the common single-file PyTorch script (cleanrl's ppo_rnd_envpool.py)
+    "cleanrl": Config(
+        env=EnvConfig(
+            max_num_frames_per_episode=108_000,
+            noop_max=30,
+            use_fire_reset=True,
+            episodic_life=True,
+        ),
+        ppo=PpoConfig(
+            adam_eps=1e-5,
+            anneal_lr=True,
+            shuffle_minibatches=True,
+            norm_adv=True,
+            vf_coef=0.5,
+            clip_vloss=True,
+            max_grad_norm=0.5,
+        ),
+        rnd=RndConfig(leaky_relu_slope=0.01),
+        run=RunConfig(total_transitions=2_000_000_000),
+    ),
+    # the settings of the first TensorFlow port (the TF-Agents work of 2019), on its check
+    "tf-agents": Config(
+        env=EnvConfig(env_id="LunarLander-v3", num_envs=32, reward_clipping=False),
+        ppo=PpoConfig(
+            learning_rate=3e-4,
+            ext_gamma=0.99,
+            ext_coef=1.0,
+            clip_coef=0.2,
+            two_value_heads=False,
+            episodic_int_return=True,
+            bootstrap_truncated=True,
+        ),
+        rnd=RndConfig(
+            predictor_proportion=1.0,
+            predictor_hidden_layers=0,
+            obs_norm_steps=0,
+            obs_clip=math.inf,
+            num_features=64,
+        ),
+        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
     ),
 }
 
@@ -309,16 +440,19 @@ def _replace(section: Section, values: dict[str, Any]) -> Section:
 
 
 def _convert(name: str, value: Any, hint: Any) -> Any:
-    if typing.get_origin(hint) is Literal:
-        _require(value in typing.get_args(hint), name, f"one of {typing.get_args(hint)}", value)
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        # float | None, where None is written by leaving the setting out; float | Literal["auto"]
+        hint, other = typing.get_args(hint)
+        choices = typing.get_args(other)
+    if value in choices:
         return value
-    if isinstance(
-        hint, types.UnionType
-    ):  # float | None; None is written by leaving the setting out
-        hint = typing.get_args(hint)[0]
+    if not isinstance(hint, type):
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
     accepted = {float: (int, float), Path: (str,)}.get(hint, (hint,))
     is_right = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
-    _require(is_right, name, f"of type {hint.__name__}", value)
+    expected = " or ".join([f"of type {hint.__name__}", *map(repr, choices)])
+    _require(is_right, name, expected, value)
     return hint(value)
 
 

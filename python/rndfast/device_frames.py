@@ -5,12 +5,11 @@ Untested on a GPU: it has been run on the CPU, where it must agree with the comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from rndfast.networks import to_blocks
+from rndfast.normalizer import Normalizer
 
 
 class DeviceFrames:
@@ -54,18 +53,10 @@ class DeviceFrames:
         stacks = stacks.masked_fill(is_blank[:, :, None, None, None], 0)
         return _channels_last(to_blocks(stacks.flatten(1, 2)), dtype).div_(255)
 
-    def normalized(
-        self, indices: Tensor, statistics: Sequence[Tensor], clip: float, dtype: torch.dtype
-    ) -> Tensor:
-        """``(B, 16 * C, H // 4, W // 4)``: whitened frames; indices are ``row * N + n``.
-
-        Statistics are two ``(C, H, W)`` float32 whose sum is the mean, so that the difference from
-        a pixel that hardly ever changes is as accurate as in float64, and 1 / std.
-        """
-        mean_high, mean_low, inverse_std = statistics
-        frames = self._frames.flatten(0, 1)[indices].float()  # (B, C, H, W)
-        whitened = ((frames - mean_high) - mean_low) * inverse_std
-        return _channels_last(to_blocks(whitened.clamp(-clip, clip)), dtype)
+    def normalized(self, indices: Tensor, normalizer: Normalizer, dtype: torch.dtype) -> Tensor:
+        """``(B, 16 * C, H // 4, W // 4)``: normalised frames; indices are ``row * N + n``."""
+        frames = self._frames.flatten(0, 1)[indices]  # (B, C, H, W)
+        return _channels_last(to_blocks(normalizer(frames)), dtype)
 
 
 def _channels_last(blocks: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,10 +18,11 @@ from rndfast.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoi
 from rndfast.config import Config, from_toml
 from rndfast.interruption import Interruption
 from rndfast.rnd import intrinsic_rewards
-from rndfast.rollout import Rollout, draw_noise, evaluate_policy, sample_actions
+from rndfast.rollout import Rollout, evaluate_policy
 from rndfast.train import make_env
 from rndfast.workers import Workers
 
+ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
 STEPS_PER_S = 15  # of a console at 60 frames per second and frameskip 4
 
 
@@ -31,7 +32,8 @@ class Episode:
 
     ext_return: float = 0.0  # unclipped
     length_steps: int = 0
-    int_rewards: list[float] = field(default_factory=list)  # after each step, scaled as in training
+    ext_rewards: list[float] = field(default_factory=list)  # after each step, unclipped
+    int_rewards: list[float] = field(default_factory=list)  # scaled as in training; none without
     pictures: list[NDArray[np.uint8]] = field(
         default_factory=list
     )  # (H, W, 3); only of a recorded episode
@@ -84,7 +86,7 @@ def evaluate(
     if record:
         path = video or run_dir / "eval" / f"{checkpoint.path.name}-seed{seed}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, played[0])
+        write_video(path, played[0], ATARI_PIXEL_ASPECT if config.env.is_atari else 1.0)
         console.print(f"video of the first episode: {path}")
     return played
 
@@ -118,26 +120,33 @@ def play(
             make_env(one_step, workers.num_threads, render_mode="rgb_array" if record else None)
         ) as env,
     ):
-        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        agent = Agent(config, env, workers)
         agent.load_state(checkpoint.state)
         agent.generator.manual_seed(seed)
         int_return_std = np.sqrt(agent.int_return_moments.var)
-        rollout = Rollout(one_step, workers.device)
+        rollout = Rollout(one_step, agent)
         rollout.start(env.reset(seed=seed)[0])
 
         while is_playing.any():
-            logits = evaluate_policy(agent, rollout, [rollout.indices()[0]], workers).logits
-            noise = draw_noise((num_episodes, agent.num_actions), agent.generator)
-            actions = sample_actions(logits, noise)[0].numpy()
+            rollout.begin(agent, workers)
+            output = evaluate_policy(agent, rollout, [rollout.indices()[0]], workers)
+            noise = agent.distribution.draw_noise(num_episodes, agent.generator)
+            actions = agent.distribution.sample(output.action_params, noise).numpy()
+            rollout.memory[:] = output.memory.numpy()
             observations, _, terminated, truncated, info = env.step(actions)
             rollout.store_next(0, slice(None), observations, terminated | truncated)
-            int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)[0] / int_return_std
+            ext_rewards, int_rewards = info["reward_raw"], None
+            if agent.has_bonus:
+                raw = intrinsic_rewards(agent, rollout, config.rnd, workers)[0]
+                int_rewards = raw / int_return_std
             rollout.carry_over()
 
             if is_playing[0] and record:
                 episodes[0].pictures.append(env.render()[0])
             for n in np.flatnonzero(is_playing):
-                episodes[n].int_rewards.append(float(int_rewards[n]))
+                episodes[n].ext_rewards.append(float(ext_rewards[n]))
+                if int_rewards is not None:
+                    episodes[n].int_rewards.append(float(int_rewards[n]))
                 if terminated[n] or truncated[n]:
                     episodes[n].ext_return = float(info["episode_return"][n])
                     episodes[n].length_steps = int(info["episode_length"][n])
@@ -151,8 +160,9 @@ def statistics_table(episodes: list[Episode], title: str) -> Table:
     rows = {
         "return (unclipped)": [episode.ext_return for episode in episodes],
         "length (steps)": [float(episode.length_steps) for episode in episodes],
-        "mean intrinsic reward": [float(np.mean(episode.int_rewards)) for episode in episodes],
     }
+    if episodes[0].int_rewards:
+        rows["mean intrinsic reward"] = [float(np.mean(e.int_rewards)) for e in episodes]
     for name, values in rows.items():
         figures = (np.mean(values), np.std(values), np.min(values), np.max(values))
         table.add_row(name, *(f"{figure:.4g}" for figure in figures))
@@ -172,8 +182,12 @@ def require_video_libraries() -> None:
             )
 
 
-def write_video(path: Path, episode: Episode) -> None:
-    """Write an mp4: the picture, and the episode's intrinsic reward with a moving mark."""
+def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
+    """Write an mp4: the picture, and the episode's reward with a moving mark.
+
+    The reward is the intrinsic one, or the extrinsic one of an agent without. ``pixel_aspect`` is
+    a pixel's height over its width.
+    """
     import imageio_ffmpeg
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -182,10 +196,12 @@ def write_video(path: Path, episode: Episode) -> None:
     canvas = FigureCanvasAgg(figure)
     picture_axes, reward_axes = figure.subplots(1, 2, width_ratios=(1, 1.6))
     picture_axes.set_axis_off()
-    reward_axes.plot(episode.int_rewards, color="tab:blue", linewidth=0.8)
-    reward_axes.set(xlabel="agent step", ylabel="intrinsic reward (scaled)")
+    rewards = episode.int_rewards or episode.ext_rewards
+    label = "intrinsic reward (scaled)" if episode.int_rewards else "reward"
+    reward_axes.plot(rewards, color="tab:blue", linewidth=0.8)
+    reward_axes.set(xlabel="agent step", ylabel=label)
     reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
-    picture = picture_axes.imshow(episode.pictures[0], aspect=0.75, animated=True)
+    picture = picture_axes.imshow(episode.pictures[0], aspect=pixel_aspect, animated=True)
     (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
 
     canvas.draw()
@@ -196,7 +212,7 @@ def write_video(path: Path, episode: Episode) -> None:
         for step, pixels in enumerate(episode.pictures):
             canvas.restore_region(background)
             picture.set_data(pixels)
-            mark.set_data([step], [episode.int_rewards[step]])
+            mark.set_data([step], [rewards[step]])
             picture_axes.draw_artist(picture)
             reward_axes.draw_artist(mark)
             writer.send(np.asarray(canvas.buffer_rgba())[..., :3].tobytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import gymnasium
 import numpy as np
@@ -44,6 +44,7 @@ class GymVectorEnv:
         env_id: As `gymnasium.make` takes it: ``"MountainCar-v0"``, or ``"module:Id"`` where a
             module registers it: ``"minigrid:MiniGrid-DoorKey-8x8-v0"``.
         num_envs: Number of environments, at least 1.
+        render_mode: ``"rgb_array"`` makes `render` available.
 
     Raises:
         ValueError: If there is no such environment, a package that it needs is missing, or its
@@ -57,7 +58,9 @@ class GymVectorEnv:
         >>> envs.close()
     """
 
-    def __init__(self, env_id: str, num_envs: int) -> None:
+    def __init__(
+        self, env_id: str, num_envs: int, *, render_mode: Literal["rgb_array"] | None = None
+    ) -> None:
         """Make the environments. See the class for the arguments."""
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -65,7 +68,7 @@ class GymVectorEnv:
             raise ValueError(f"env_id must be 'Id' or 'module:Id', got {env_id!r}")
         try:
             envs = SyncVectorEnv(
-                [functools.partial(_make, env_id)] * num_envs,
+                [functools.partial(_make, env_id, render_mode)] * num_envs,
                 autoreset_mode=AutoresetMode.SAME_STEP,
             )
         except (gymnasium.error.Error, ImportError) as error:
@@ -73,7 +76,7 @@ class GymVectorEnv:
         self.num_envs = num_envs
         self._space = envs.single_action_space  # the environment's own
         self.single_action_space = _flat_actions(self._space)
-        (self.observation_size,) = envs.single_observation_space.shape or ()  # D
+        self.single_observation_space = envs.single_observation_space  # (D,)
         self._envs: SyncVectorEnv | None = envs  # None once closed
         self._is_reset = False
         self._step: Step | None = None  # sent, and not yet received
@@ -198,6 +201,19 @@ class GymVectorEnv:
         """
         raise ValueError("Gymnasium environments cannot be restored")
 
+    def render(self) -> tuple[NDArray[np.uint8], ...]:
+        """Pictures of the environments, each ``(H, W, 3)``; of the next episode where one ended.
+
+        Raises:
+            RuntimeError: Before `reset`, after `close`, or without ``render_mode="rgb_array"``.
+        """
+        envs = self._open_envs()
+        if envs.render_mode != "rgb_array":
+            raise RuntimeError("render() needs render_mode='rgb_array'")
+        if not self._is_reset:
+            raise RuntimeError("call reset() before render()")
+        return tuple(np.asarray(picture, np.uint8) for picture in envs.render() or ())
+
     def close(self) -> None:
         """Free what the environments hold; may be called again."""
         if self._envs is not None:
@@ -251,9 +267,11 @@ def random_actions(
     return clipped
 
 
-def _make(env_id: str) -> TransformObservation[NDArray[np.float32], Any, Any]:
+def _make(
+    env_id: str, render_mode: str | None
+) -> TransformObservation[NDArray[np.float32], Any, Any]:
     """One environment, with ``(D,)`` float32 observations."""
-    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id)
+    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, render_mode=render_mode)
     space, key = env.observation_space, None
     if isinstance(space, Dict) and "image" in space.spaces:
         space, key = space["image"], "image"

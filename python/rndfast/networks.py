@@ -1,7 +1,8 @@
 """The networks of the paper, as the authors' implementation sizes and initialises them.
 
 All weights are orthogonal, all biases zero, all convolutions without padding. Inputs are images
-``(B, C, H, W)``, or the same pixels as blocks (`FirstConvolution`).
+``(B, C, H, W)``, the same pixels as blocks (`FirstConvolution`), or vectors ``(B, D)``, where
+two linear layers take the place of the convolutions.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rndfast.distributions import ActionDistribution, DiagonalGaussian
+
 RELU_GAIN = math.sqrt(2.0)
+
+# Units of each linear layer that reads vectors.
+VECTOR_UNITS = 64
+
+# Units of the recurrent policy's memory.
+MEMORY_UNITS = 256
 
 
 class PolicyOutput(NamedTuple):
     """What the policy network says about a batch of observations."""
 
-    logits: Tensor  # (B, A)
-    ext_values: Tensor  # (B,)
-    int_values: Tensor  # (B,)
+    action_params: Tensor  # (B, P) float32, of the distribution of actions
+    values: Tensor  # (B, V) float32, one for each stream of rewards
+    memory: Tensor  # (n, M) float32, after the last observation of each environment
 
 
 def to_blocks(images: Tensor) -> Tensor:
@@ -61,11 +70,33 @@ def _orthogonal(
     return layer
 
 
-def _convolutions(
-    channels: int, last_kernel: int, activation: nn.Module, generator: torch.Generator
-) -> nn.Sequential:
-    """Three convolutions with stride 4, 2 and 1, flattened."""
-    return nn.Sequential(
+class _Encoder(NamedTuple):
+    """Layers that read observations, and how many numbers they make of one."""
+
+    layers: list[nn.Module]
+    size: int
+
+
+def _encoder(
+    observation_shape: tuple[int, ...],
+    last_kernel: int,
+    activation: nn.Module,
+    generator: torch.Generator,
+) -> _Encoder:
+    """Three convolutions with stride 4, 2 and 1, flattened; or two linear layers for vectors.
+
+    Raises:
+        ValueError: Images are too small for the three convolutions.
+    """
+    if len(observation_shape) == 1:
+        first = nn.Linear(observation_shape[0], VECTOR_UNITS)
+        second = nn.Linear(VECTOR_UNITS, VECTOR_UNITS)
+        layers: list[nn.Module] = []
+        for linear in (first, second):
+            layers += [_orthogonal(linear, RELU_GAIN, generator), activation]
+        return _Encoder(layers, VECTOR_UNITS)
+    channels, height, width = observation_shape
+    layers = [
         _orthogonal(FirstConvolution(channels), RELU_GAIN, generator),
         activation,
         _orthogonal(nn.Conv2d(32, 64, 4, stride=2), RELU_GAIN, generator),
@@ -73,15 +104,7 @@ def _convolutions(
         _orthogonal(nn.Conv2d(64, 64, last_kernel, stride=1), RELU_GAIN, generator),
         activation,
         nn.Flatten(),
-    )
-
-
-def _flat_size(height: int, width: int, last_kernel: int) -> int:
-    """Outputs of :func:`_convolutions` for one image.
-
-    Raises:
-        ValueError: The image is too small for the three convolutions.
-    """
+    ]
     sides = []
     for side in (height, width):
         size = side
@@ -93,59 +116,144 @@ def _flat_size(height: int, width: int, last_kernel: int) -> int:
             "frames must be large enough for the convolutions (84 x 84 in the paper), "
             f"got {height} x {width}"
         )
-    return 64 * sides[0] * sides[1]
+    return _Encoder(layers, 64 * sides[0] * sides[1])
+
+
+class Memory(nn.GRU):
+    """A gated recurrent unit over segments of several environments, emptied where episodes begin.
+
+    Args:
+        size: Inputs, and units.
+        generator: Source of the initial weights.
+    """
+
+    def __init__(self, size: int, generator: torch.Generator) -> None:
+        super().__init__(size, size)
+        for name, parameter in self.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                for gate in parameter.data.chunk(3):  # reset, update, new
+                    nn.init.orthogonal_(gate, generator=generator)
+
+    def remember(self, inputs: Tensor, memory: Tensor, is_first: Tensor) -> tuple[Tensor, Tensor]:
+        """Walk through T steps of n environments, in float32.
+
+        Args:
+            inputs: ``(T * n, size)``.
+            memory: ``(n, size)``: before the first step.
+            is_first: ``(T, n)`` bool: steps at which an episode begins.
+
+        Returns:
+            ``(T * n, size)`` outputs, and ``(n, size)``, the memory after the last step.
+        """
+        num_steps, num_envs = is_first.shape
+        steps = inputs.float().view(num_steps, num_envs, -1)
+        # where no episode begins, steps follow each other inside one call
+        starts = [0]
+        if num_steps > 1:
+            starts += [1 + row for row in is_first[1:].any(dim=1).nonzero().flatten().tolist()]
+        outputs = []
+        with torch.autocast(inputs.device.type, enabled=False):
+            for start, end in zip(starts, [*starts[1:], num_steps], strict=True):
+                memory = memory.masked_fill(is_first[start, :, None], 0.0)
+                output, last = self(steps[start:end], memory[None])
+                memory = last[0]
+                outputs.append(output)
+        return torch.cat(outputs).flatten(0, 1), memory
+
+
+class GaussianHead(nn.Linear):
+    """Means that depend on the input, and one deviation for each dimension that does not."""
+
+    def __init__(self, in_features: int, num_dims: int) -> None:
+        super().__init__(in_features, num_dims)
+        self.log_std = nn.Parameter(torch.zeros(num_dims))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map ``(B, I)`` to ``(B, 2 * num_dims)``: means, logarithms of the deviations."""
+        mean = super().forward(inputs)
+        return torch.cat((mean, self.log_std.to(mean.dtype).expand_as(mean)), dim=1)
 
 
 class PolicyNetwork(nn.Module):
-    """Actor and two critics on stacks of frames scaled to [0, 1].
+    """Actor and critics on stacks of frames scaled to [0, 1], or on vectors.
 
     Args:
-        channels: Frames in a stack (times 3 for RGB).
-        height: Height of a frame, in pixels.
-        width: Width of a frame, in pixels.
-        num_actions: A.
+        observation_shape: ``(C, H, W)``, C the frames in a stack (times 3 for RGB), or ``(D,)``.
+        distribution: Of the actions.
+        num_values: Value heads, V.
+        is_recurrent: Give it a memory.
         generator: Source of the initial weights.
     """
 
     def __init__(
-        self, channels: int, height: int, width: int, num_actions: int, generator: torch.Generator
+        self,
+        observation_shape: tuple[int, ...],
+        distribution: ActionDistribution,
+        num_values: int,
+        generator: torch.Generator,
+        *,
+        is_recurrent: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(
-            *_convolutions(
-                channels, 4, nn.ReLU(inplace=True), generator
-            ),  # the third kernel is 4x4, 6x6x64 outputs
-            _orthogonal(nn.Linear(_flat_size(height, width, 4), 256), RELU_GAIN, generator),
-            nn.ReLU(inplace=True),
-            _orthogonal(nn.Linear(256, 448), RELU_GAIN, generator),
-            nn.ReLU(inplace=True),
-        )
-        self.actor_residual = _orthogonal(nn.Linear(448, 448), 0.1, generator)
-        self.critic_residual = _orthogonal(nn.Linear(448, 448), 0.1, generator)
-        self.actor = _orthogonal(nn.Linear(448, num_actions), 0.01, generator)
-        self.ext_critic = _orthogonal(nn.Linear(448, 1), 0.01, generator)
-        self.int_critic = _orthogonal(nn.Linear(448, 1), 0.01, generator)
+        # the third kernel is 4x4, 6x6x64 outputs
+        layers, size = _encoder(observation_shape, 4, nn.ReLU(inplace=True), generator)
+        if len(observation_shape) > 1 or is_recurrent:
+            widths = (MEMORY_UNITS,) if is_recurrent else (256, 448)
+            for width in widths:
+                layers += [
+                    _orthogonal(nn.Linear(size, width), RELU_GAIN, generator),
+                    nn.ReLU(inplace=True),
+                ]
+                size = width
+        self.trunk = nn.Sequential(*layers)
+        self.memory = Memory(size, generator) if is_recurrent else None
+        self.actor_residual = _orthogonal(nn.Linear(size, size), 0.1, generator)
+        self.critic_residual = _orthogonal(nn.Linear(size, size), 0.1, generator)
+        is_gaussian = isinstance(distribution, DiagonalGaussian)
+        head = GaussianHead if is_gaussian else nn.Linear
+        self.actor = _orthogonal(head(size, distribution.num_outputs), 0.01, generator)
+        self.critic = nn.Linear(size, num_values)
+        nn.init.zeros_(self.critic.bias)
+        for weights in self.critic.weight.data:  # each head on its own
+            nn.init.orthogonal_(weights[None], 0.01, generator=generator)
 
-    def forward(self, observations: Tensor) -> PolicyOutput:
-        """Map observations, images or blocks, to logits and values, in float32."""
-        hidden = self.trunk(observations)  # (B, 448)
+    @property
+    def memory_size(self) -> int:
+        """Numbers that are remembered of each environment, M; 0 without memory."""
+        return 0 if self.memory is None else self.memory.hidden_size
+
+    def forward(self, observations: Tensor, memory: Tensor, is_first: Tensor) -> PolicyOutput:
+        """Map observations of T steps of n environments to distributions and values, in float32.
+
+        Args:
+            observations: ``(T * n, ...)``: images, blocks or vectors, step by step.
+            memory: ``(n, M)``: what is remembered before the first step.
+            is_first: ``(T, n)`` bool: where an episode begins, and nothing is remembered.
+        """
+        hidden = self.trunk(observations)  # (T * n, size)
+        if self.memory is not None:
+            hidden, memory = self.memory.remember(hidden, memory, is_first)
         actor = hidden + torch.relu(self.actor_residual(hidden))
         critic = hidden + torch.relu(self.critic_residual(hidden))
-        return PolicyOutput(
-            self.actor(actor).float(),
-            self.ext_critic(critic).float().squeeze(1),
-            self.int_critic(critic).float().squeeze(1),
-        )
+        return PolicyOutput(self.actor(actor).float(), self.critic(critic).float(), memory)
 
 
-class _FeatureNetwork(nn.Module):
-    """Convolutions on one normalised frame, then linear layers with ReLUs in between."""
+class FeatureNetwork(nn.Module):
+    """An encoder of one normalised frame or vector, then linear layers with ReLUs in between.
+
+    Args:
+        observation_shape: ``(C, H, W)`` or ``(D,)``.
+        num_features: Outputs, F.
+        num_hidden_layers: Linear layers before the last one.
+        leaky_relu_slope: Slope below zero in the encoder.
+        generator: Source of the initial weights.
+    """
 
     def __init__(
         self,
-        channels: int,
-        height: int,
-        width: int,
+        observation_shape: tuple[int, ...],
         *,
         num_features: int,
         num_hidden_layers: int,
@@ -153,10 +261,8 @@ class _FeatureNetwork(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [
-            *_convolutions(channels, 3, nn.LeakyReLU(leaky_relu_slope, inplace=True), generator)
-        ]
-        size = _flat_size(height, width, 3)
+        activation = nn.LeakyReLU(leaky_relu_slope, inplace=True)
+        layers, size = _encoder(observation_shape, 3, activation, generator)
         for _ in range(num_hidden_layers):
             layers += [
                 _orthogonal(nn.Linear(size, num_features), RELU_GAIN, generator),
@@ -166,9 +272,9 @@ class _FeatureNetwork(nn.Module):
         layers.append(_orthogonal(nn.Linear(size, num_features), RELU_GAIN, generator))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Map normalised frames, images or blocks, to ``(B, num_features)`` features in float32."""
-        features: Tensor = self.layers(frames).float()
+    def forward(self, observations: Tensor) -> Tensor:
+        """Map normalised images, blocks or vectors to ``(B, num_features)`` float32."""
+        features: Tensor = self.layers(observations).float()
         return features
 
 
@@ -176,31 +282,28 @@ class RndNetworks(nn.Module):
     """The fixed random target and the predictor that learns to imitate it.
 
     Args:
-        channels: Channels of one frame: 1, or 3 for RGB.
-        height: Height of a frame, in pixels.
-        width: Width of a frame, in pixels.
+        observation_shape: ``(C, H, W)``, C the channels of one frame, or ``(D,)``.
         num_features: Outputs of either network (512 in the paper).
-        leaky_relu_slope: Slope below zero in the convolutions (0.2 in the authors' implementation).
+        leaky_relu_slope: Slope below zero in the first layers (0.2 in the authors' implementation).
+        predictor_hidden_layers: Linear layers that the predictor has more than the target (2 in the
+            paper).
         generator: Source of the initial weights.
     """
 
     def __init__(
         self,
-        channels: int,
-        height: int,
-        width: int,
+        observation_shape: tuple[int, ...],
         *,
         num_features: int,
         leaky_relu_slope: float,
+        predictor_hidden_layers: int = 2,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
 
-        def features(num_hidden_layers: int) -> _FeatureNetwork:
-            return _FeatureNetwork(
-                channels,
-                height,
-                width,
+        def features(num_hidden_layers: int) -> FeatureNetwork:
+            return FeatureNetwork(
+                observation_shape,
                 num_features=num_features,
                 num_hidden_layers=num_hidden_layers,
                 leaky_relu_slope=leaky_relu_slope,
@@ -208,4 +311,4 @@ class RndNetworks(nn.Module):
             )
 
         self.target = features(num_hidden_layers=0).requires_grad_(False)
-        self.predictor = features(num_hidden_layers=2)
+        self.predictor = features(num_hidden_layers=predictor_hidden_layers)

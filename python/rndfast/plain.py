@@ -63,8 +63,7 @@ class PlainPolicy(nn.Module):
         self.actor_residual = orthogonal(nn.Linear(448, 448), 0.1)
         self.critic_residual = orthogonal(nn.Linear(448, 448), 0.1)
         self.actor = orthogonal(nn.Linear(448, num_actions), 0.01)
-        self.ext_critic = orthogonal(nn.Linear(448, 1), 0.01)
-        self.int_critic = orthogonal(nn.Linear(448, 1), 0.01)
+        self.critic = orthogonal(nn.Linear(448, 2), 0.01)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits ``(B, A)``, extrinsic and intrinsic values ``(B,)``."""
@@ -85,7 +84,8 @@ class PlainPolicy(nn.Module):
 
     def _values(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         critic = hidden + torch.relu(self.critic_residual(hidden))
-        return self.ext_critic(critic).squeeze(1), self.int_critic(critic).squeeze(1)
+        ext_values, int_values = self.critic(critic).unbind(1)
+        return ext_values, int_values
 
 
 class PlainFeatures(nn.Module):
@@ -305,7 +305,7 @@ class PlainLearner:
         num_updates = ppo.update_epochs * ppo.num_minibatches
         if masks is None:
             size = (num_updates, steps * envs // ppo.num_minibatches)
-            masks = torch.rand(size) < self.config.rnd.predictor_proportion
+            masks = torch.rand(size) < self.config.predictor_proportion
         batch = batch._replace(next_frames=self.normalized(batch.next_frames))
         slices = torch.arange(envs, device=self.device).chunk(ppo.num_minibatches)
         totals: dict[str, float] = {}

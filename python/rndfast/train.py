@@ -11,11 +11,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
 import gymnasium
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rndfast.agent import EXPERIENCE, Agent
@@ -24,9 +25,10 @@ from rndfast.config import Config, to_toml
 from rndfast.envs import AtariVectorEnv
 from rndfast.files import replace_durably
 from rndfast.games import parse_game
+from rndfast.gym_envs import GymVectorEnv
 from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics, MetricsWriter, require_tracker
-from rndfast.ppo import compute_advantages, explained_variance, extrinsic_rewards, update
+from rndfast.ppo import compute_advantages, explained_variance, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, SameStepEnv, collect
 from rndfast.timeline import Timeline
@@ -36,20 +38,25 @@ from rndfast.workers import Workers, resolve_precision
 View = Callable[[Metrics | str], None]
 
 
-def make_env(config: Config, num_threads: int, **overrides: Any) -> AtariVectorEnv:
+def make_env(
+    config: Config, num_threads: int, render_mode: Literal["rgb_array"] | None = None
+) -> AtariVectorEnv | GymVectorEnv:
     """The training environment: ``config.env``, same-step autoreset, unclipped rewards.
 
-    It returns single frames; the rollout stacks them.
+    Atari's returns single frames; the rollout stacks them.
     """
     settings = dataclasses.asdict(config.env)
-    game = parse_game(settings.pop("env_id"))
+    env_id = settings.pop("env_id")
+    if not config.env.is_atari:
+        return GymVectorEnv(env_id, config.env.num_envs, render_mode=render_mode)
     settings |= {
         "stack_num": 1,
         "reward_clipping": False,
         "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
         "num_threads": num_threads,
+        "render_mode": render_mode,
     }
-    return AtariVectorEnv(game, **(settings | overrides))
+    return AtariVectorEnv(parse_game(env_id), **settings)
 
 
 def train(
@@ -93,21 +100,23 @@ def train(
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
         view(f"networks: {run.precision} on {run.device}; {workers.num_threads} threads")
-        timeline.watch("env", env)
-        agent = Agent(config, env.num_actions, workers.device, workers.pool)
-        rollout = Rollout(config, workers.device)
+        if isinstance(env, AtariVectorEnv):
+            timeline.watch("env", env)
+        agent = Agent(config, env, workers)
+        rollout = Rollout(config, agent)
         if checkpoint is not None:
             agent.load_state(checkpoint.state)
             load_experience(checkpoint.state, env, rollout, run.seed, view)
         else:
-            view(
-                f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
-                "to start the pixel statistics"
-            )
             with new_run_dir(run.run_dir):
-                initialize_obs_moments(
-                    agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
-                )
+                if agent.uses_obs_moments and config.rnd.obs_norm_steps > 0:
+                    view(
+                        f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
+                        "to start the statistics of the observations"
+                    )
+                    initialize_obs_moments(
+                        agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
+                    )
             rollout.start(env.reset(seed=episode_seed(run.seed, 0))[0])
 
         def state() -> dict[str, Tensor]:
@@ -119,43 +128,77 @@ def train(
                 # collect; these are two phases in turn: env and inference
                 collect(agent, env, rollout, workers)
 
-                # intrinsic rewards, with the pixel statistics as they were; then these move on
+                # intrinsic rewards, with the statistics as they were; then these move on
                 timeline.enter("bonus")
-                raw_int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
-                int_rewards = scale_intrinsic_rewards(agent, raw_int_rewards, config.rnd)
-                agent.obs_moments.update(rollout.observation_frames())
+                bonus = compute_bonus(agent, rollout, config, workers)
+                if agent.uses_obs_moments:
+                    agent.obs_moments.update(rollout.observations.acted_on())
 
                 timeline.enter("advantages")
-                ext_rewards = extrinsic_rewards(rollout, config.env)
-                advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
+                ext_rewards = rollout.clipped(rollout.rewards_raw)
+                advantages = compute_advantages(rollout, ext_rewards, bonus.rewards, config.ppo)
 
                 timeline.enter("learn")
-                losses = update(agent, rollout, advantages, config, workers)
+                learning_rate = learning_rate_at(agent.transitions, config)
+                for group in agent.optimizer.param_groups:
+                    group["lr"] = learning_rate
+                update_metrics = update(agent, rollout, advantages, config, workers)
                 agent.transitions += config.rollout_transitions
 
                 timeline.enter("log")
                 metrics = {
                     "transitions": agent.transitions,
                     **episode_metrics(rollout),
+                    "charts/learning_rate": learning_rate,
                     "rnd/rooms": rollout.rooms.num_found,
-                    "rnd/intrinsic_reward": float(int_rewards.mean()),
-                    "rnd/intrinsic_reward_max": float(int_rewards.max()),
-                    "rnd/prediction_error": float(raw_int_rewards.mean()),
-                    "rnd/intrinsic_return_std": math.sqrt(float(agent.int_return_moments.var)),
+                    **bonus.metrics,
                     "rollout/extrinsic_reward": float(ext_rewards.mean()),
-                    "rollout/ext_explained_variance": explained_variance(
-                        rollout.ext_values, advantages.ext_returns
-                    ),
-                    "rollout/int_explained_variance": explained_variance(
-                        rollout.int_values, advantages.int_returns
-                    ),
-                    **{f"losses/{name}": value for name, value in losses.items()},
+                    **{
+                        f"rollout/{stream}_explained_variance": explained_variance(
+                            rollout.values[..., head], advantages.returns[..., head]
+                        )
+                        for head, stream in enumerate(config.ppo.streams)
+                    },
+                    **update_metrics,
                     **time_metrics(timeline.take_seconds(), config),
                 }
                 rollout.carry_over()
                 recorder.record(metrics, state())
                 view(metrics)
     return run.run_dir
+
+
+class Bonus(NamedTuple):
+    """Intrinsic rewards ``(T, N)`` as they are trained on, and metrics of them; None and none."""
+
+    rewards: NDArray[np.float32] | None
+    metrics: Metrics
+
+
+def compute_bonus(agent: Agent, rollout: Rollout, config: Config, workers: Workers) -> Bonus:
+    """The rollout's intrinsic rewards, if there are any, scaled by their returns."""
+    if not agent.has_bonus:
+        return Bonus(None, {})
+    raw = intrinsic_rewards(agent, rollout, config.rnd, workers)
+    rewards = scale_intrinsic_rewards(agent, raw, config.rnd)
+    return Bonus(
+        rewards,
+        {
+            "rnd/intrinsic_reward": float(rewards.mean()),
+            "rnd/intrinsic_reward_std": float(rewards.std()),
+            "rnd/intrinsic_reward_max": float(rewards.max()),
+            "rnd/prediction_error": float(raw.mean()),
+            "rnd/intrinsic_return_std": math.sqrt(float(agent.int_return_moments.var)),
+        },
+    )
+
+
+def learning_rate_at(transitions: int, config: Config) -> float:
+    """Adam's step size in the rollout that begins there; constant, or falling to 0 at the end."""
+    rate = config.ppo.learning_rate
+    if not config.ppo.anneal_lr:
+        return rate
+    return rate * max(0.0, 1 - transitions / config.run.total_transitions)
 
 
 class RunRecorder:
@@ -294,16 +337,19 @@ def peak_memory_mib() -> float:
 
 
 def episode_metrics(rollout: Rollout) -> Metrics:
-    """Unclipped returns, lengths and numbers of rooms of the episodes that ended in a rollout.
+    """Returns, lengths and numbers of rooms of the episodes that ended in a rollout.
+
+    Returns are unclipped, and of the rewards as they are trained on.
 
     None if none did, or the game has no rooms.
     """
     returns, lengths = rollout.episodes.returns, rollout.episodes.lengths_steps
-    rooms = rollout.episodes.rooms
+    clipped, rooms = rollout.episodes.clipped_returns, rollout.episodes.rooms
     return {
         "charts/episodes": len(returns),
         "charts/episodic_return": statistics.fmean(returns) if returns else None,
         "charts/episodic_return_max": max(returns, default=None),
+        "charts/episodic_clipped_return": statistics.fmean(clipped) if clipped else None,
         "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
         "charts/episodic_rooms": statistics.fmean(rooms) if rooms else None,
         "charts/episodic_rooms_max": max(rooms, default=None),

@@ -78,7 +78,7 @@ class Workers:
         self.num_threads = config.num_threads or usable_cores()
         self.pool = ThreadPool(self.num_threads)
         self.timeline.watch("kernel", self.pool)
-        self._micro_batch_size = config.micro_batch_size
+        self.batch_size = config.micro_batch_size if self.is_cpu else GPU_BATCH_SIZE
         self.graphs: CudaGraphs | None = CudaGraphs() if config.cuda_graphs else None
         # said in every thread: one that torch has not been told in yet lets libraries use all cores
         self._executor = ThreadPoolExecutor(
@@ -98,15 +98,15 @@ class Workers:
     def map(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
         """Call ``function`` on each piece, in parallel on the CPU; the results come in order."""
         work = self.timeline.noting(function)
-        if self.is_cpu:
+        if self.is_cpu and len(pieces) > 1:
             return self._executor.map(work, pieces)
-        return map(work, pieces)  # work on a GPU is queued; threads would only wait for it
+        return map(work, pieces)  # one alone; or work on a GPU: threads would only wait for it
 
     def pieces(
         self, indices: NDArray[np.int64], max_size: int | None = None
     ) -> list[NDArray[np.int64]]:
         """Cut indices for `map`: into micro-batches, or pieces of ``max_size`` on the CPU."""
-        size = (max_size or self._micro_batch_size) if self.is_cpu else GPU_BATCH_SIZE
+        size = (max_size or self.batch_size) if self.is_cpu else self.batch_size
         return np.array_split(indices, max(1, -(-len(indices) // size)))
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -128,35 +128,38 @@ class Workers:
 
 
 class CudaGraphs:
-    """Functions of a device tensor, each captured as a CUDA graph per size of its argument.
+    """Functions of device tensors, each captured as a CUDA graph per size of the first argument.
 
     Launching the dozens of small kernels of a pass one by one takes longer than they run. Untested:
     it has not run on a GPU yet.
     """
 
     def __init__(self) -> None:
-        self._captured: dict[tuple[str, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._captured: dict[
+            tuple[str, int], tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]
+        ] = {}
 
-    def run(self, name: str, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
+    def run(self, name: str, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
         """The result of ``function``, valid until the next call of this name and size.
 
-        Memory that it reads besides its argument must stay where it is from call to call.
+        Memory that it reads besides its arguments must stay where it is from call to call.
         """
-        key = (name, len(argument))
+        key = (name, len(arguments[0]))
         if key not in self._captured:
-            static_argument = argument.clone()
+            static_arguments = tuple(argument.clone() for argument in arguments)
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):  # libraries choose kernels and allocate before capture
                 for _ in range(3):
-                    function(static_argument)
+                    function(*static_arguments)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                result = function(static_argument)
-            self._captured[key] = graph, static_argument, result
-        graph, static_argument, result = self._captured[key]
-        static_argument.copy_(argument)
+                result = function(*static_arguments)
+            self._captured[key] = graph, static_arguments, result
+        graph, static_arguments, result = self._captured[key]
+        for static_argument, argument in zip(static_arguments, arguments, strict=True):
+            static_argument.copy_(argument)
         graph.replay()
         return result
 

@@ -368,10 +368,10 @@ def small_learner(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learne
     env = env or ToyEnv()
     config = small_config(num_envs=env.num_envs, grayscale=not env.is_rgb, **settings)
     with Workers(config.run) as workers:
-        agent = Agent(config, env.num_actions, workers.device, workers.pool)
+        agent = Agent(config, env, workers)
         shake(agent.policy)
         shake(agent.rnd)
-        rollout = Rollout(config, workers.device)
+        rollout = Rollout(config, agent)
         rollout.start(env.reset(seed=0)[0])
         yield Learner(config, env, agent, rollout, workers)
 
