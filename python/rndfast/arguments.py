@@ -84,6 +84,11 @@ class InfoArguments:
 
 
 @dataclass(frozen=True)
+class PresetsArguments:
+    """Show the settings of every preset side by side, differences from the paper's marked."""
+
+
+@dataclass(frozen=True)
 class ProfileArguments:
     """Trace one training iteration and say where its time goes.
 

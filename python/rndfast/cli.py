@@ -1,4 +1,4 @@
-"""The command line: ``rndfast train | eval | bench | info | profile``.
+"""The command line: ``rndfast train | eval | bench | info | presets | profile``.
 
 Everything heavy is imported by the command that needs it: ``rndfast --help`` answers at once.
 """
@@ -14,6 +14,7 @@ SUMMARY = {
     "eval": "play episodes with a trained agent and record a video",
     "bench": "measure training and environments beside their peers",
     "info": "describe a run and verify its checkpoints; without a run, this installation",
+    "presets": "show the settings of every preset side by side",
     "profile": "trace one training iteration and say where its time goes",
 }
 
@@ -72,6 +73,7 @@ def run_command(command: str, argv: list[str]) -> None:
         BenchArguments,
         EvalArguments,
         InfoArguments,
+        PresetsArguments,
         ProfileArguments,
         parse,
         parse_train,
@@ -112,6 +114,11 @@ def run_command(command: str, argv: list[str]) -> None:
 
         traced = parse(ProfileArguments, argv, "profile")
         profile(traced.settings(), traced.output)
+    elif command == "presets":
+        from rndfast.presets import describe_presets
+
+        parse(PresetsArguments, argv, "presets")
+        describe_presets()
     else:
         from rndfast.info import describe_installation, describe_run
 

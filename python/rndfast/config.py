@@ -50,6 +50,10 @@ def _require_fraction(section: object, *names: str) -> None:
         _require(0.0 <= value <= 1.0, name, "in [0, 1]", value)
 
 
+# Settings of EnvConfig that are not Atari's alone.
+OF_ANY_ENV = ("env_id", "num_envs", "reward_clipping")
+
+
 @dataclass(frozen=True)
 class EnvConfig:
     """The environment and the protocol it is played by (paper, table 4).
@@ -96,11 +100,10 @@ class EnvConfig:
         _require_fraction(self, "repeat_action_probability")
         _require(self.stack_num <= 255, "stack_num", "at most 255", self.stack_num)
         if not self.is_atari:
-            of_any_env = ("env_id", "num_envs", "reward_clipping")
             for setting in dataclasses.fields(self):
                 is_default = getattr(self, setting.name) == setting.default
                 _require(
-                    setting.name in of_any_env or is_default,
+                    setting.name in OF_ANY_ENV or is_default,
                     setting.name,
                     f"{setting.default!r}, as only Atari games have it, with {self.env_id!r}",
                     getattr(self, setting.name),

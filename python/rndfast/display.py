@@ -48,7 +48,7 @@ def plain_line(metrics: Metrics, total_transitions: int) -> str:
         f" = {number(metrics['perf/emulated_frames_per_s'])} emulated frames/s"
         f" | return {number(metrics['charts/episodic_return'])}"
         f" in {metrics['charts/episodes']} episodes"
-        f" | intrinsic {number(metrics['rnd/intrinsic_reward'])}"
+        f" | intrinsic {number(metrics.get('rnd/intrinsic_reward'))}"
         f" | losses {shown_losses}"
         f" | {shares}"
         f" | {time_left(metrics, total_transitions)} left"
@@ -78,8 +78,8 @@ def live_table(metrics: Metrics, config: Config) -> Group:
         "best in rollout": number(metrics["charts/episodic_return_max"]),
         "episodic length (steps)": number(metrics["charts/episodic_length"]),
         "rooms found": number(metrics["rnd/rooms"]),
-        "intrinsic reward": number(metrics["rnd/intrinsic_reward"]),
-        "prediction error": number(metrics["rnd/prediction_error"]),
+        "intrinsic reward": number(metrics.get("rnd/intrinsic_reward")),
+        "prediction error": number(metrics.get("rnd/prediction_error")),
     }
     shown_losses = {
         name.replace("_", " "): number(value) for name, value in losses(metrics).items()

@@ -74,6 +74,7 @@ class GymVectorEnv:
         except (gymnasium.error.Error, ImportError) as error:
             raise ValueError(f"cannot make {env_id!r}: {error}{_advice(env_id, error)}") from error
         self.num_envs = num_envs
+        self._env_id = env_id
         self._space = envs.single_action_space  # the environment's own
         self.single_action_space = _flat_actions(self._space)
         self.single_observation_space = envs.single_observation_space  # (D,)
@@ -205,6 +206,7 @@ class GymVectorEnv:
         """Pictures of the environments, each ``(H, W, 3)``; of the next episode where one ended.
 
         Raises:
+            ImportError: If the environment draws with a package that is missing.
             RuntimeError: Before `reset`, after `close`, or without ``render_mode="rgb_array"``.
         """
         envs = self._open_envs()
@@ -212,7 +214,11 @@ class GymVectorEnv:
             raise RuntimeError("render() needs render_mode='rgb_array'")
         if not self._is_reset:
             raise RuntimeError("call reset() before render()")
-        return tuple(np.asarray(picture, np.uint8) for picture in envs.render() or ())
+        try:
+            pictures = envs.render() or ()
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise ImportError(f"cannot draw {self._env_id!r}: {error}") from None
+        return tuple(np.asarray(picture, np.uint8) for picture in pictures)
 
     def close(self) -> None:
         """Free what the environments hold; may be called again."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rndfast.config import RunConfig
 from rndfast.files import replace_durably
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Metrics = dict[str, float | int | None]
 
@@ -44,6 +47,10 @@ class MetricsWriter:
             self._tensorboard.add_scalar(key, value, step)
         if self._tracker is not None:
             self._tracker.log(values, step=step)
+
+    def write_image(self, name: str, pixels: Tensor, transitions: int) -> None:
+        """Show ``(C, H, W)`` pixels from 0 to 255 in TensorBoard; C is 1 or 3."""
+        self._tensorboard.add_image(name, (pixels / 255).clamp(0, 1), transitions)
 
     def close(self) -> None:
         """Finish every output."""

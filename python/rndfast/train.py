@@ -231,6 +231,9 @@ class RunRecorder:
             is_last = self._transitions >= run.total_transitions
             if is_last or num_rollouts % run.checkpoint_interval_rollouts == 0:
                 self._save()
+                mean = state["obs_moments.mean"]
+                if mean.ndim == 3 and float(state["obs_moments.count"]) >= 1:  # of images
+                    self._metrics.write_image("rnd/observation_mean", mean, self._transitions)
 
     def _save(self) -> None:
         save_checkpoint(
