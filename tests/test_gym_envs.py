@@ -48,7 +48,7 @@ def test_it_does_what_the_environments_do_one_by_one(env_id: str) -> None:
     observations, info = ours.reset(seed=7)
     expected = [flat(env.reset(seed=7 + n)[0]) for n, env in enumerate(oracle)]
     assert info == {}
-    assert observations.shape == (NUM_ENVS, ours.single_observation_space.shape)
+    assert observations[0].shape == ours.single_observation_space.shape
     np.testing.assert_array_equal(observations, expected)
 
     rewards_so_far: list[list[float]] = [[] for _ in oracle]
