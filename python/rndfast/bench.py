@@ -334,14 +334,12 @@ def measure_update(config: Config, rounds: int, plain_threads: int) -> Report:
         contextlib.closing(make_env(config, workers.num_threads)) as env,
     ):
         agent = Agent(config, env, workers)
-        seed, steps = config.run.seed, config.ppo.rollout_steps
-        initialize_obs_moments(agent, env, config.rnd.obs_norm_steps, steps, seed)
+        initialize_obs_moments(agent, env, config, workers)
         rollout = Rollout(config, agent)
-        rollout.start(env.reset(seed=seed + 1)[0])
+        rollout.start(env.reset(seed=config.run.seed + 1)[0])
         collect(agent, env, rollout, workers)
-        int_rewards = scale_intrinsic_rewards(
-            agent, intrinsic_rewards(agent, rollout, config.rnd, workers), config.rnd
-        )
+        raw = intrinsic_rewards(agent, rollout, config.rnd, workers)
+        int_rewards = scale_intrinsic_rewards(agent, raw, config.rnd, workers)
         ext_rewards = rollout.clipped(rollout.rewards_raw)
         advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
 

@@ -6,6 +6,7 @@ Everything heavy is imported by the command that needs it: ``rndfast --help`` an
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
     from rndfast.checkpoint import CheckpointError
+    from rndfast.distributed import RankLost
     from rndfast.interruption import Interrupted
 
     try:
@@ -60,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         ImportError,
         MemoryError,
         OSError,
+        RankLost,
         ValueError,
     ) as error:
         print(f"rndfast: error: {error_text(error)}", file=sys.stderr)  # noqa: T201
@@ -85,8 +88,12 @@ def run_command(command: str, argv: list[str]) -> None:
         from rndfast.train import train
 
         settings = arguments.settings
+        resume = arguments.resume is not None
+        if os.environ.get("RANK", "0") != "0":  # torchrun's: rank 0 shows the run
+            train(settings, resume=resume)
+            return
         with open_view(settings) as view:
-            train(settings, resume=arguments.resume is not None, view=view)
+            train(settings, resume=resume, view=view)
         run_dir = settings.run.run_dir
         print(f"the run is in {run_dir}; next:")  # noqa: T201
         print(f"  {program()} eval {run_dir}")  # noqa: T201

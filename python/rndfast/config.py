@@ -257,8 +257,8 @@ class RunConfig:
     """Number format of the networks' passes: bfloat16 where the hardware has it (auto). Weights and
     statistics stay float32 and float64."""
     num_threads: int = 0
-    """Threads for emulation, kernels and network passes; 0: one per core. Results do not depend on
-    it on the CPU."""
+    """Threads of each process for emulation, kernels and network passes; 0: one per core. Results
+    do not depend on it on the CPU."""
     overlap: bool = True
     """Emulate one half of the environments while the other half's actions are chosen; changes no
     result."""

@@ -26,6 +26,7 @@ from rndfast._core import RunningMoments
 TIMEOUT_S = 600.0
 
 Value = TypeVar("Value")
+Values = TypeVar("Values", NDArray[Any], Tensor)
 
 
 class RankLost(Exception):
@@ -43,6 +44,7 @@ class Ranks:
         device: ``"cuda"``: each process of a machine takes the GPU of its own number, and tensors
             there are summed by NCCL, in their own time: a rank lost meanwhile is noticed at the
             next call that goes through gloo, as all others do. Untested: it has not run on GPUs.
+        num_minibatches: Slices of the environments that every rank has an equal share of.
         timeout_s: Seconds to wait for another rank.
 
     Attributes:
@@ -56,10 +58,17 @@ class Ranks:
             another process has ended, or has not answered for ``timeout_s``.
     """
 
-    def __init__(self, device: Literal["cpu", "cuda"], *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        device: Literal["cpu", "cuda"],
+        *,
+        num_minibatches: int = 1,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self._num_minibatches = num_minibatches
         self._is_gpu = device == "cuda"
         self._timeout_s = timeout_s
 
@@ -91,7 +100,7 @@ class Ranks:
         finally:
             torch.distributed.destroy_process_group()
 
-    def env_ids(self, num_envs: int, num_minibatches: int) -> NDArray[np.int64]:
+    def env_ids(self, num_envs: int) -> NDArray[np.int64]:
         """Which of the run's environments are this rank's, in order.
 
         Of each minibatch, a contiguous slice of the environments, rank ``r`` has the ``r``-th equal
@@ -103,14 +112,28 @@ class Ranks:
         Raises:
             ValueError: If the shares would not be equal.
         """
-        num_shares = num_minibatches * self.world_size
+        num_shares = self._num_minibatches * self.world_size
         if num_envs % num_shares != 0:
             raise ValueError(
-                f"num_envs must be divisible by num_minibatches * processes = {num_minibatches} * "
-                f"{self.world_size}, got {num_envs}"
+                f"num_envs must be divisible by num_minibatches * processes = "
+                f"{self._num_minibatches} * {self.world_size}, got {num_envs}"
             )
-        shares = np.arange(num_envs).reshape(num_minibatches, self.world_size, -1)
+        shares = np.arange(num_envs).reshape(self._num_minibatches, self.world_size, -1)
         return shares[:, self.rank].ravel()
+
+    def own(self, values: Values, *, axis: int = 0) -> Values:
+        """What belongs to this rank's environments, of values for all the run's.
+
+        Drawn for all on every rank alike, random numbers are those of one process.
+
+        Args:
+            values: An array or a tensor.
+            axis: Axis of the environments.
+        """
+        if self.world_size == 1:
+            return values
+        index = [slice(None)] * axis + [self.env_ids(values.shape[axis])]
+        return values[tuple(index)]
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Add up a tensor of every rank, in place: the same bits everywhere."""
@@ -177,20 +200,25 @@ class Ranks:
         return values
 
     def gather_envs(
-        self, array: NDArray[Any], env_ids: NDArray[np.int64], *, axis: int = 0
-    ) -> NDArray[Any] | None:
-        """On rank 0, an array of all environments, in the run's order; None on the others.
+        self, arrays: dict[str, NDArray[Any]], *, axes: dict[str, int]
+    ) -> dict[str, NDArray[Any]]:
+        """On rank 0, arrays of all environments, in the run's order; nothing on the others.
 
         Args:
-            array: This rank's part.
-            env_ids: This rank's environments, of `env_ids`.
-            axis: Axis of the environments.
+            arrays: This rank's parts.
+            axes: Axis of the environments in each array; 0 where it is left out.
         """
-        parts = self.gather((env_ids, array))
-        if parts is None:
-            return None
-        order = np.argsort(np.concatenate([ids for ids, _ in parts]))
-        return np.concatenate([part for _, part in parts], axis=axis).take(order, axis=axis)
+        if self.world_size == 1:
+            return arrays
+        parts = self.gather(arrays)
+        whole: dict[str, NDArray[Any]] = {}
+        for name in arrays if parts is not None else ():
+            axis = axes.get(name, 0)
+            together = np.concatenate([part[name] for part in parts or ()], axis=axis)
+            num_envs = together.shape[axis]
+            order = np.arange(num_envs).reshape(self._num_minibatches, self.world_size, -1)
+            whole[name] = together.take(np.argsort(order.swapaxes(0, 1).ravel()), axis=axis)
+        return whole
 
     def broadcast(self, value: Value) -> Value:
         """Rank 0's value, on every rank. It is pickled."""

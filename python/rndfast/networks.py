@@ -94,6 +94,7 @@ def _encoder(
         layers: list[nn.Module] = []
         for linear in (first, second):
             layers += [_orthogonal(linear, RELU_GAIN, generator), activation]
+            nn.init.normal_(linear.bias, generator=generator)
         return _Encoder(layers, VECTOR_UNITS)
     channels, height, width = observation_shape
     layers = [

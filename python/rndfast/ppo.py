@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rndfast._core import gae
+from rndfast._core import RunningMoments, gae
 from rndfast.agent import Agent, require_finite
 from rndfast.config import Config, PpoConfig
+from rndfast.distributed import Ranks
 from rndfast.distributions import ActionDistribution
 from rndfast.networks import PolicyOutput
 from rndfast.normalizer import Normalizer
@@ -192,9 +193,11 @@ def policy_pieces(
     return np.array_split(minibatch, -(-num_envs // envs_per_piece), axis=1)
 
 
-def advantage_moments(advantages: NDArray[np.float32]) -> tuple[float, float]:
-    """Mean and standard deviation, not quite 0, of a minibatch's advantages."""
-    return float(advantages.mean(dtype=np.float64)), float(advantages.std(dtype=np.float64)) + 1e-8
+def shift_and_scale(advantages: NDArray[np.float32], ranks: Ranks) -> tuple[float, float]:
+    """Mean and standard deviation, not quite 0, of a minibatch's advantages on all ranks."""
+    moments = RunningMoments(())
+    ranks.update_moments(moments, advantages)
+    return float(moments.mean), math.sqrt(float(moments.var)) + 1e-8
 
 
 def update(
@@ -202,104 +205,121 @@ def update(
 ) -> dict[str, float]:
     """Train policy and predictor on a rollout; returns metrics: means over all minibatches.
 
-    One minibatch is one optimiser step, whatever the size of the pieces that it is computed in. The
-    target does not learn: its features are computed once.
+    One minibatch is one optimiser step, whatever the size of the pieces that it is computed in, and
+    on however many ranks: their gradients are summed. ``config`` is the whole run's.
     """
-    ppo = config.ppo
-    rows = Minibatch(
-        *(
-            workers.to_device(array.reshape(-1, *array.shape[2:]))
-            for array in (
-                rollout.actions,
-                rollout.log_probs,
-                advantages.combined,
-                rollout.values,
-                advantages.returns,
-            )
-        )
-    )
-    batch_size = config.rollout_transitions // ppo.num_minibatches
-    value_names = [f"{stream}_value" for stream in ppo.streams]
-    features: Tensor | None = None
-    normalizer = Normalizer(agent.obs_moments, config.rnd.obs_clip, workers)
-    if agent.has_bonus:
-        features = map_transitions(agent.rnd.target, rollout, normalizer, workers)  # (T * N, F)
+    ppo, ranks = config.ppo, workers.ranks
+    lesson = Lesson(agent, rollout, advantages, config, workers)
+    totals: dict[str, Tensor] = {}
+    num_updates = ppo.update_epochs * ppo.num_minibatches
+    for _ in range(ppo.update_epochs):
+        for minibatch in minibatches(rollout.indices(), ppo, agent.generator):
+            agent.optimizer.zero_grad(set_to_none=True)
+            for share in workers.map(lambda task: task(), lesson.tasks(minibatch)):
+                share.add_gradients()
+                for name, mean in share.means.items():
+                    totals[name] = totals.get(name, 0.0) + mean / num_updates
+            ranks.sum_gradients(agent.parameters)
+            # without a bound the norm is only looked at
+            norm = torch.nn.utils.clip_grad_norm_(agent.parameters, ppo.max_grad_norm or math.inf)
+            # every rank has the whole norm, and of the losses a share
+            share_of_norm = norm / (num_updates * ranks.world_size)
+            totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + share_of_norm
+            agent.optimizer.step()
 
-    def policy_share(piece: NDArray[np.int64], shift: float, scale: float) -> Share:
+    require_finite("weights", torch.stack([weights.detach().sum() for weights in agent.parameters]))
+    figures = torch.stack(list(totals.values())).tolist()  # waits for a GPU, once
+    losses = ranks.sum_values(dict(zip(totals, figures, strict=True)))
+    metrics = {f"losses/{name}": value for name, value in losses.items()}
+    if lesson.features is not None:
+        moments = RunningMoments((lesson.features.shape[1],))
+        ranks.update_moments(moments, lesson.features.cpu().numpy())
+        metrics["rnd/feature_variance"] = float(moments.var.mean())
+    for name, value in metrics.items():
+        require_finite(name, value)
+    return metrics
+
+
+class Lesson:
+    """A rollout on the device, and what its minibatches contribute to optimiser steps.
+
+    ``features``, ``(T * N, F)``, are the target's, which does not learn: they are computed once.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        rollout: Rollout,
+        advantages: Advantages,
+        config: Config,
+        workers: Workers,
+    ) -> None:
+        self._agent, self._rollout, self._config, self._workers = agent, rollout, config, workers
+        arrays = (
+            rollout.actions,
+            rollout.log_probs,
+            advantages.combined,
+            rollout.values,
+            advantages.returns,
+        )
+        self._rows = Minibatch(*(workers.to_device(a.reshape(-1, *a.shape[2:])) for a in arrays))
+        self._advantages = advantages.combined.ravel()
+        self._batch_size = config.rollout_transitions // config.ppo.num_minibatches  # on all ranks
+        self._normalizer = Normalizer(agent.obs_moments, config.rnd.obs_clip, workers)
+        self.features: Tensor | None = None
+        if agent.has_bonus:
+            self.features = map_transitions(agent.rnd.target, rollout, self._normalizer, workers)
+
+    def tasks(self, minibatch: NDArray[np.int64]) -> list[Callable[[], Share]]:
+        """The pieces of a minibatch ``(t, n)``; the two networks share no parameter."""
+        agent, ranks = self._agent, self._workers.ranks
+        shift, scale = 0.0, 1.0
+        if self._config.ppo.norm_adv:
+            shift, scale = shift_and_scale(self._advantages[minibatch], ranks)
+        tasks: list[Callable[[], Share]] = [
+            functools.partial(self._policy_share, piece, shift, scale)
+            for piece in policy_pieces(minibatch, agent, self._workers)
+        ]
+        if agent.has_bonus:
+            # drawn for the minibatch of the whole run; of it, this rank has a slice
+            mask = draw_predictor_mask(
+                self._batch_size, self._config.predictor_proportion, agent.generator
+            )
+            own = np.split(mask.reshape(len(minibatch), -1), ranks.world_size, axis=1)[ranks.rank]
+            tasks += [
+                functools.partial(self._predictor_share, piece, max(int(mask.sum()), 1))
+                for piece in self._workers.pieces(minibatch[own])
+            ]
+        return tasks
+
+    def _policy_share(self, piece: NDArray[np.int64], shift: float, scale: float) -> Share:
+        rollout, workers, ppo = self._rollout, self._workers, self._config.ppo
         selected = workers.to_device(piece.ravel())
-        batch = Minibatch(*(getattr(rows, name)[selected] for name in Minibatch.__annotations__))
+        batch = Minibatch(*(rows[selected] for rows in vars(self._rows).values()))
         batch = dataclasses.replace(batch, advantages=(batch.advantages - shift) / scale)
         envs = piece[0] % rollout.num_envs
         memory = workers.to_device(rollout.first_memory[envs])
         is_first = workers.to_device(rollout.is_first[: len(piece), envs])
         with workers.autocast():
             inputs = rollout.observations.policy_input(piece.ravel(), workers)
-            output = agent.policy(inputs, memory, is_first)
-        losses = policy_losses(output, batch, agent.distribution, ppo)
-        means = {name: value / batch_size for name, value in vars(losses).items()}
+            output = self._agent.policy(inputs, memory, is_first)
+        losses = policy_losses(output, batch, self._agent.distribution, ppo)
+        means = {name: value / self._batch_size for name, value in vars(losses).items()}
         value_losses = means.pop("value")
         loss = means["policy"] - ppo.ent_coef * means["entropy"] + ppo.vf_coef * value_losses.sum()
-        means |= dict(zip(value_names, value_losses, strict=True))
-        return Share.of(loss, agent.policy, means)
+        for stream, value_loss in zip(ppo.streams, value_losses, strict=True):
+            means[f"{stream}_value"] = value_loss
+        return Share.of(loss, self._agent.policy, means)
 
-    def predictor_share(piece: NDArray[np.int64], num_rows: int) -> Share:
-        assert features is not None
-        with workers.autocast():
-            inputs = rollout.observations.next_input(piece, normalizer, workers)
-            predicted = agent.rnd.predictor(inputs)
-        target = features[workers.to_device(piece)]
-        loss = feature_errors(predicted, target).sum() / max(num_rows, 1)
-        return Share.of(loss, agent.rnd.predictor, {"predictor": loss})
-
-    totals: dict[str, Tensor] = {}
-    num_updates = ppo.update_epochs * ppo.num_minibatches
-    for _ in range(ppo.update_epochs):
-        for minibatch in minibatches(rollout.indices(), ppo, agent.generator):
-            # the two networks share no parameter, so that each has its own pieces
-            chosen = advantages.combined.ravel()[minibatch]
-            shift_and_scale = advantage_moments(chosen) if ppo.norm_adv else (0.0, 1.0)
-            tasks: list[Callable[[], Share]] = [
-                functools.partial(policy_share, piece, *shift_and_scale)
-                for piece in policy_pieces(minibatch, agent, workers)
-            ]
-            if agent.has_bonus:
-                mask = draw_predictor_mask(
-                    minibatch.size, config.predictor_proportion, agent.generator
-                )
-                predictor_rows = minibatch.ravel()[mask]
-                tasks += [
-                    functools.partial(predictor_share, piece, len(predictor_rows))
-                    for piece in workers.pieces(predictor_rows)
-                ]
-            agent.optimizer.zero_grad(set_to_none=True)
-            means: dict[str, Tensor] = {}
-            for share in workers.map(lambda task: task(), tasks):
-                share.add_gradients()
-                for name, mean in share.means.items():
-                    means[name] = means.get(name, 0.0) + mean
-            # without a bound the norm is only looked at
-            means["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
-                agent.parameters, ppo.max_grad_norm or math.inf
-            )
-            agent.optimizer.step()
-            for name, mean in means.items():
-                totals[name] = totals.get(name, 0.0) + mean / num_updates
-
-    require_finite("weights", torch.stack([weights.detach().sum() for weights in agent.parameters]))
-    return update_metrics(totals, features)
-
-
-def update_metrics(losses: dict[str, Tensor], features: Tensor | None) -> dict[str, float]:
-    """Losses, and what the target's features ``(T * N, F)`` are like, by the names of metrics."""
-    metrics = {f"losses/{name}": value for name, value in losses.items()}
-    if features is not None:
-        metrics["rnd/feature_variance"] = features.var(dim=0, correction=0).mean()
-        metrics["rnd/feature_max"] = features.abs().max()
-    figures = torch.stack(list(metrics.values())).tolist()  # waits for a GPU, once
-    named = dict(zip(metrics, figures, strict=True))
-    for name, figure in named.items():
-        require_finite(name, figure)
-    return named
+    def _predictor_share(self, piece: NDArray[np.int64], num_rows: int) -> Share:
+        assert self.features is not None
+        predictor = self._agent.rnd.predictor
+        with self._workers.autocast():
+            inputs = self._rollout.observations.next_input(piece, self._normalizer, self._workers)
+            predicted = predictor(inputs)
+        target = self.features[self._workers.to_device(piece)]
+        loss = feature_errors(predicted, target).sum() / num_rows
+        return Share.of(loss, predictor, {"predictor": loss})
 
 
 @dataclass(frozen=True)

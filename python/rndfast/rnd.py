@@ -15,33 +15,35 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from rndfast.agent import Agent, require_finite
-from rndfast.config import RndConfig
+from rndfast.config import Config, RndConfig
 from rndfast.gym_envs import random_actions
 from rndfast.normalizer import Normalizer
 from rndfast.observations import newest
-from rndfast.rollout import Rollout, SameStepEnv
+from rndfast.rollout import Rollout, SameStepEnv, reset_envs
 from rndfast.workers import Workers
 
 
 def initialize_obs_moments(
-    agent: Agent, env: SameStepEnv, num_steps: int, rollout_steps: int, seed: int
+    agent: Agent, env: SameStepEnv, config: Config, workers: Workers
 ) -> None:
     """Start the statistics of the observations with a random agent's.
 
-    They are merged once per ``rollout_steps`` steps. The caller resets the environments afterwards:
-    nothing of these episodes enters training.
+    They are merged once per ``rollout_steps`` steps, of ``obs_norm_steps`` altogether. The caller
+    resets the environments afterwards: nothing of these episodes enters training.
     """
+    num_steps, seed = config.rnd.obs_norm_steps, config.run.seed
     rng = np.random.default_rng(seed)
-    observations, _ = env.reset(seed=seed)
-    num_envs, space = len(observations), env.single_action_space
+    ranks, space = workers.ranks, env.single_action_space
+    reset_envs(env, seed, ranks)
+    num_envs = env.num_envs * ranks.world_size  # of the run
     assert isinstance(space, Discrete | Box)
     batch: list[NDArray[Any]] = []
     for step in range(1, num_steps + 1):
-        actions = random_actions(space, num_envs, rng)
+        actions = ranks.own(random_actions(space, num_envs, rng))
         observations = env.step(actions)[0]
         batch.append(newest(observations))
-        if step % rollout_steps == 0 or step == num_steps:
-            agent.obs_moments.update(np.stack(batch))
+        if step % config.ppo.rollout_steps == 0 or step == num_steps:
+            ranks.update_moments(agent.obs_moments, np.stack(batch))
             batch.clear()
 
 
@@ -83,14 +85,14 @@ def intrinsic_rewards(
 
 
 def scale_intrinsic_rewards(
-    agent: Agent, rewards: NDArray[np.float32], config: RndConfig
+    agent: Agent, rewards: NDArray[np.float32], config: RndConfig, workers: Workers
 ) -> NDArray[np.float32]:
     """Divide by the running standard deviation of the discounted intrinsic returns.
 
     The rollout enters the statistics first; the mean is not subtracted (paper, section 2.4).
     """
     returns = agent.int_return_filter.update(rewards)
-    agent.int_return_moments.update(returns)
+    workers.ranks.update_moments(agent.int_return_moments, returns)
     scaled = (rewards / np.sqrt(agent.int_return_moments.var)).astype(np.float32)
     if config.int_reward_clip is not None:
         np.clip(scaled, -config.int_reward_clip, config.int_reward_clip, out=scaled)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rndfast.agent import Agent, Spaces
 from rndfast.config import Config
+from rndfast.distributed import Ranks
 from rndfast.networks import PolicyOutput
 from rndfast.normalizer import Normalizer
 from rndfast.observations import FrameStore, Observations, VectorStore
@@ -26,7 +27,9 @@ INFERENCE_BATCH_SIZE = 32
 class SameStepEnv(Spaces, Protocol):
     """What training asks of a vector environment: Gymnasium's, with same-step autoreset."""
 
-    def reset(self, *, seed: int | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
+    num_envs: int
+
+    def reset(self, *, seed: int | list[int] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start an episode in each environment."""
 
     def step(
@@ -57,6 +60,13 @@ class SameStepEnv(Spaces, Protocol):
 
     def restore(self, snapshot: bytes) -> None:
         """Return to a state."""
+
+
+def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
+    """First observations of new episodes; environment ``i`` of the run's has seed ``seed + i``."""
+    num_envs = env.num_envs * ranks.world_size
+    seeds = ranks.own(np.arange(seed, seed + num_envs))
+    return env.reset(seed=seeds.tolist() if ranks.world_size > 1 else seed)[0]
 
 
 @dataclass
@@ -222,7 +232,8 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
     chosen. The bytes are the same either way.
     """
     rollout.begin(agent, workers)
-    indices, distribution = rollout.indices(), agent.distribution
+    indices, distribution, ranks = rollout.indices(), agent.distribution, workers.ranks
+    num_envs = rollout.num_envs * ranks.world_size  # of the run
     halves = [half for half in rollout.halves if half.start < half.stop]  # not of one environment
     groups = [[half] for half in halves] if rollout.overlap else [halves]  # stepped together
 
@@ -256,7 +267,7 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
             rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
             rollout.clipped_returns[envs][ended] = 0
         if "room" in info:
-            transitions = agent.transitions + (t + 1) * rollout.num_envs
+            transitions = agent.transitions + (t + 1) * num_envs
             rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
         for row in np.flatnonzero(truncated & ~terminated).tolist():
             n = envs.start + row
@@ -264,7 +275,7 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
             rollout.final_values[t, n] = final_values(agent, final, rollout.memory[n], workers)
 
     for t in range(rollout.num_steps):
-        noise = distribution.draw_noise(rollout.num_envs, agent.generator)
+        noise = ranks.own(distribution.draw_noise(num_envs, agent.generator))
         for group in groups:
             if t > 0:
                 receive(t - 1, group)

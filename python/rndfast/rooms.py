@@ -51,7 +51,10 @@ class Rooms:
         self.first_visits[seen[self.first_visits[seen] == NEVER]] = transitions
         return num_rooms
 
-    @property
-    def num_found(self) -> int | None:
-        """Rooms visited so far; None where the game has none."""
-        return int((self.first_visits != NEVER).sum()) or None
+
+def earliest_visits(first_visits: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """``(256,)``: first visits of several processes' environments together."""
+    visits = np.stack(first_visits)
+    earliest = np.where(visits == NEVER, np.iinfo(np.int64).max, visits).min(axis=0)
+    found: NDArray[np.int64] = np.where((visits != NEVER).any(axis=0), earliest, NEVER)
+    return found

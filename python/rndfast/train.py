@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import gymnasium
 import numpy as np
@@ -22,15 +22,17 @@ from torch import Tensor
 from rndfast.agent import EXPERIENCE, Agent
 from rndfast.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from rndfast.config import Config, to_toml
+from rndfast.distributed import Ranks
 from rndfast.envs import AtariVectorEnv
 from rndfast.files import replace_durably
 from rndfast.games import parse_game
 from rndfast.gym_envs import GymVectorEnv
 from rndfast.interruption import Interruption
 from rndfast.metrics import Metrics, MetricsWriter, require_tracker
-from rndfast.ppo import compute_advantages, explained_variance, update
+from rndfast.ppo import Advantages, compute_advantages, explained_variance, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
-from rndfast.rollout import Rollout, SameStepEnv, collect
+from rndfast.rollout import Rollout, SameStepEnv, collect, reset_envs
+from rndfast.rooms import NEVER, earliest_visits
 from rndfast.timeline import Timeline
 from rndfast.workers import Workers, resolve_precision
 
@@ -82,47 +84,47 @@ def train(
             before that rollout is saved.
         CheckpointError: With ``resume``, no checkpoint verifies.
         Interrupted: Ctrl-C or SIGTERM. The state after the last whole rollout is saved.
+        RankLost: Another process of the run ended or does not answer. The same.
     """
     run = config.run
     timeline = timeline or Timeline()
-    require_tracker(run.tracker)
     precision = resolve_precision(run)
     config = dataclasses.replace(config, run=dataclasses.replace(run, precision=precision))
-    run = config.run
-    checkpoint = None
-    if resume:
-        checkpoint = resume_run_dir(config, view)
-    else:
-        require_new(run.run_dir)
     with (
         Interruption() as interruption,
-        Workers(run, timeline) as workers,
-        contextlib.closing(make_env(config, workers.num_threads)) as env,
+        Ranks(run.device, num_minibatches=config.ppo.num_minibatches) as ranks,
+        Workers(config.run, timeline, ranks) as workers,
+        contextlib.closing(make_env(local_config(config, ranks), workers.num_threads)) as env,
     ):
-        view(f"networks: {run.precision} on {run.device}; {workers.num_threads} threads")
+        is_writer = ranks.rank == 0
+        say = view if is_writer else silent
+        checkpoint = start_run_dir(config, resume, say) if is_writer else None
+        checkpoint = ranks.broadcast(checkpoint)
+        say(
+            f"networks: {precision} on {run.device}; {ranks.world_size} processes of "
+            f"{workers.num_threads} threads"
+        )
         if isinstance(env, AtariVectorEnv):
             timeline.watch("env", env)
-        agent = Agent(config, env, workers)
-        rollout = Rollout(config, agent)
+        agent = Agent(local_config(config, ranks), env, workers)
+        rollout = Rollout(local_config(config, ranks), agent)
         if checkpoint is not None:
-            agent.load_state(checkpoint.state)
-            load_experience(checkpoint.state, env, rollout, run.seed, view)
+            load_run_state(
+                checkpoint.state, agent, env, rollout, seed=run.seed, ranks=ranks, view=say
+            )
         else:
-            with new_run_dir(run.run_dir):
+            with new_run_dir(run.run_dir) if is_writer else contextlib.nullcontext():
                 if agent.uses_obs_moments and config.rnd.obs_norm_steps > 0:
-                    view(
+                    say(
                         f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
                         "to start the statistics of the observations"
                     )
-                    initialize_obs_moments(
-                        agent, env, config.rnd.obs_norm_steps, config.ppo.rollout_steps, run.seed
-                    )
-            rollout.start(env.reset(seed=episode_seed(run.seed, 0))[0])
+                    initialize_obs_moments(agent, env, config, workers)
+            rollout.start(reset_envs(env, episode_seed(run.seed, 0), ranks))
 
-        def state() -> dict[str, Tensor]:
-            return agent.state() | experience_state(env, rollout)
-
-        with RunRecorder(config, state(), interruption) as recorder:
+        state = run_state(agent, env, rollout, ranks)
+        recorder = RunRecorder(config, state, interruption) if is_writer else None
+        with recorder or contextlib.nullcontext():
             timeline.take_seconds()
             while agent.transitions < run.total_transitions:
                 # collect; these are two phases in turn: env and inference
@@ -130,75 +132,77 @@ def train(
 
                 # intrinsic rewards, with the statistics as they were; then these move on
                 timeline.enter("bonus")
-                bonus = compute_bonus(agent, rollout, config, workers)
+                raw_int_rewards = int_rewards = None
+                if agent.has_bonus:
+                    raw_int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
+                    int_rewards = scale_intrinsic_rewards(
+                        agent, raw_int_rewards, config.rnd, workers
+                    )
                 if agent.uses_obs_moments:
-                    agent.obs_moments.update(rollout.observations.acted_on())
+                    ranks.update_moments(agent.obs_moments, rollout.observations.acted_on())
 
                 timeline.enter("advantages")
                 ext_rewards = rollout.clipped(rollout.rewards_raw)
-                advantages = compute_advantages(rollout, ext_rewards, bonus.rewards, config.ppo)
+                advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
 
                 timeline.enter("learn")
-                learning_rate = learning_rate_at(agent.transitions, config)
-                for group in agent.optimizer.param_groups:
-                    group["lr"] = learning_rate
+                learning_rate = set_learning_rate(agent, config)
                 update_metrics = update(agent, rollout, advantages, config, workers)
                 agent.transitions += config.rollout_transitions
 
                 timeline.enter("log")
                 metrics = {
                     "transitions": agent.transitions,
-                    **episode_metrics(rollout),
                     "charts/learning_rate": learning_rate,
-                    "rnd/rooms": rollout.rooms.num_found,
-                    **bonus.metrics,
-                    "rollout/extrinsic_reward": float(ext_rewards.mean()),
-                    **{
-                        f"rollout/{stream}_explained_variance": explained_variance(
-                            rollout.values[..., head], advantages.returns[..., head]
-                        )
-                        for head, stream in enumerate(config.ppo.streams)
-                    },
+                    **episode_metrics(rollout, ranks),
+                    **reward_metrics(agent, ext_rewards, raw_int_rewards, int_rewards, ranks),
+                    **value_metrics(rollout, advantages, config.ppo.streams, ranks),
                     **update_metrics,
                     **time_metrics(timeline.take_seconds(), config),
                 }
                 rollout.carry_over()
-                recorder.record(metrics, state())
-                view(metrics)
+                state = run_state(agent, env, rollout, ranks)
+                if recorder is not None:
+                    recorder.record(metrics, state)
+                    view(metrics)
     return run.run_dir
 
 
-class Bonus(NamedTuple):
-    """Intrinsic rewards ``(T, N)`` as they are trained on, and metrics of them; None and none."""
-
-    rewards: NDArray[np.float32] | None
-    metrics: Metrics
+def silent(update: Metrics | str) -> None:
+    """The view of a process whose figures are part of another's."""
 
 
-def compute_bonus(agent: Agent, rollout: Rollout, config: Config, workers: Workers) -> Bonus:
-    """The rollout's intrinsic rewards, if there are any, scaled by their returns."""
-    if not agent.has_bonus:
-        return Bonus(None, {})
-    raw = intrinsic_rewards(agent, rollout, config.rnd, workers)
-    rewards = scale_intrinsic_rewards(agent, raw, config.rnd)
-    return Bonus(
-        rewards,
-        {
-            "rnd/intrinsic_reward": float(rewards.mean()),
-            "rnd/intrinsic_reward_std": float(rewards.std()),
-            "rnd/intrinsic_reward_max": float(rewards.max()),
-            "rnd/prediction_error": float(raw.mean()),
-            "rnd/intrinsic_return_std": math.sqrt(float(agent.int_return_moments.var)),
-        },
-    )
+def local_config(config: Config, ranks: Ranks) -> Config:
+    """The settings of this rank's environments."""
+    num_envs = len(ranks.env_ids(config.env.num_envs))
+    env = dataclasses.replace(config.env, num_envs=num_envs)
+    return dataclasses.replace(config, env=env)
 
 
-def learning_rate_at(transitions: int, config: Config) -> float:
-    """Adam's step size in the rollout that begins there; constant, or falling to 0 at the end."""
-    rate = config.ppo.learning_rate
-    if not config.ppo.anneal_lr:
-        return rate
-    return rate * max(0.0, 1 - transitions / config.run.total_transitions)
+def start_run_dir(config: Config, resume: bool, view: View) -> Checkpoint | None:
+    """The checkpoint to go on from; None for a new run, whose directory must not exist yet.
+
+    Raises:
+        FileExistsError: It does.
+        CheckpointError: No checkpoint verifies.
+        ImportError: The tracker is not installed.
+    """
+    require_tracker(config.run.tracker)
+    if resume:
+        return resume_run_dir(config, view)
+    require_new(config.run.run_dir)
+    return None
+
+
+def set_learning_rate(agent: Agent, config: Config) -> float:
+    """Adam's step size for the rollout just made: constant, or falling to 0 at the run's end."""
+    left = 1.0
+    if config.ppo.anneal_lr:
+        left = max(0.0, 1 - agent.transitions / config.run.total_transitions)
+    learning_rate = left * config.ppo.learning_rate
+    for group in agent.optimizer.param_groups:
+        group["lr"] = learning_rate
+    return learning_rate
 
 
 class RunRecorder:
@@ -251,7 +255,8 @@ class RunRecorder:
         self._metrics.close()
         # where the system refused to write (full disk), another write would only hide the reason
         if error is not None and not isinstance(error, OSError):
-            self._save()
+            with self._interruption.shielded():  # torchrun stops a run's ranks when one is lost
+                self._save()
 
 
 def require_new(run_dir: Path) -> None:
@@ -287,29 +292,65 @@ def resume_run_dir(config: Config, view: View) -> Checkpoint:
     return checkpoint
 
 
-def experience_state(env: SameStepEnv, rollout: Rollout) -> dict[str, Tensor]:
-    """What collecting goes on with: the consoles, and the newest frames of each environment."""
-    consoles = np.frombuffer(zlib.compress(env.snapshot(), level=1), np.uint8)
-    state = {"consoles": consoles, **rollout.state()}
-    return {f"{EXPERIENCE}{name}": torch.from_numpy(a.copy()) for name, a in state.items()}
+# Axis of the environments in the arrays of a state; 0 in the others that have one.
+ENV_AXES = {"frames": 1}
 
 
-def load_experience(
-    state: dict[str, Tensor], env: SameStepEnv, rollout: Rollout, seed: int, view: View
+def run_state(agent: Agent, env: SameStepEnv, rollout: Rollout, ranks: Ranks) -> dict[str, Tensor]:
+    """On rank 0, what training goes on with, of all environments in the run's order.
+
+    But for the consoles, of which each rank has a block, it does not tell how many ranks there are.
+    """
+    own = rollout.state() | {"int_return_filter.carry": agent.int_return_filter.carry}
+    first_visits = own.pop("rooms.first_visits")
+    whole = ranks.gather_envs(own, axes=ENV_AXES)
+    consoles = ranks.gather(np.frombuffer(zlib.compress(env.snapshot(), level=1), np.uint8))
+    all_first_visits = ranks.gather(first_visits)
+    if consoles is None or all_first_visits is None:
+        return {}
+    state = agent.state()
+    state["int_return_filter.carry"] = torch.from_numpy(whole.pop("int_return_filter.carry"))
+    whole["rooms.first_visits"] = earliest_visits(all_first_visits)
+    whole |= {f"consoles.{rank}": block for rank, block in enumerate(consoles)}
+    return state | {f"{EXPERIENCE}{name}": torch.from_numpy(a.copy()) for name, a in whole.items()}
+
+
+def load_run_state(
+    state: dict[str, Tensor],
+    agent: Agent,
+    env: SameStepEnv,
+    rollout: Rollout,
+    *,
+    seed: int,
+    ranks: Ranks,
+    view: View,
 ) -> None:
-    """Go on where a checkpoint's consoles stood; with new episodes if they were another build's."""
+    """Go on from a state of `run_state`, with this rank's environments of it.
+
+    Episodes begin anew if the consoles were another build's or another number of ranks', or cannot
+    be restored at all.
+    """
+    carry = ranks.own(state["int_return_filter.carry"])
+    agent.load_state(state | {"int_return_filter.carry": carry})
     own = {
         name.removeprefix(EXPERIENCE): tensor.numpy()
         for name, tensor in state.items()
         if name.startswith(EXPERIENCE)
     }
+    for name in rollout.state().keys() - {"rooms.first_visits"}:
+        if name in own:
+            own[name] = ranks.own(own[name], axis=ENV_AXES.get(name, 0))
     rollout.load_state(own)
+    blocks = [name for name in own if name.startswith("consoles.")]
     try:
-        env.restore(zlib.decompress(own["consoles"].tobytes()))
+        if len(blocks) != ranks.world_size:
+            raise ValueError(
+                f"they are of {len(blocks)} processes, and there are {ranks.world_size} now"
+            )
+        env.restore(zlib.decompress(own[f"consoles.{ranks.rank}"].tobytes()))
     except ValueError as error:
-        view(f"the consoles begin new episodes: {error}")
-        new_seed = episode_seed(seed, int(state["transitions"]))
-        rollout.start(env.reset(seed=new_seed)[0])
+        view(f"the environments begin new episodes: {error}")
+        rollout.start(reset_envs(env, episode_seed(seed, int(state["transitions"])), ranks))
 
 
 def episode_seed(seed: int, transitions: int) -> int:
@@ -339,15 +380,20 @@ def peak_memory_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def episode_metrics(rollout: Rollout) -> Metrics:
-    """Returns, lengths and numbers of rooms of the episodes that ended in a rollout.
+def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
+    """Returns, lengths and rooms of the episodes that ended in a rollout, on rank 0.
 
-    Returns are unclipped, and of the rewards as they are trained on.
-
-    None if none did, or the game has no rooms.
+    Returns are unclipped, and of the rewards as they are trained on. None if no episode ended, or
+    the game has no rooms.
     """
-    returns, lengths = rollout.episodes.returns, rollout.episodes.lengths_steps
-    clipped, rooms = rollout.episodes.clipped_returns, rollout.episodes.rooms
+    parts = ranks.gather((rollout.episodes, rollout.rooms.first_visits))
+    if parts is None:
+        return {}
+    returns = [value for episodes, _ in parts for value in episodes.returns]
+    clipped = [value for episodes, _ in parts for value in episodes.clipped_returns]
+    lengths = [value for episodes, _ in parts for value in episodes.lengths_steps]
+    rooms = [value for episodes, _ in parts for value in episodes.rooms]
+    found = earliest_visits([first_visits for _, first_visits in parts]) != NEVER
     return {
         "charts/episodes": len(returns),
         "charts/episodic_return": statistics.fmean(returns) if returns else None,
@@ -356,4 +402,47 @@ def episode_metrics(rollout: Rollout) -> Metrics:
         "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
         "charts/episodic_rooms": statistics.fmean(rooms) if rooms else None,
         "charts/episodic_rooms_max": max(rooms, default=None),
+        "rnd/rooms": int(found.sum()) or None,
+    }
+
+
+def reward_metrics(
+    agent: Agent,
+    ext_rewards: NDArray[np.float32],
+    raw_int_rewards: NDArray[np.float32] | None,
+    int_rewards: NDArray[np.float32] | None,
+    ranks: Ranks,
+) -> Metrics:
+    """Rewards as they are trained on, and the errors behind them, on rank 0; None without bonus."""
+    rewards = {"ext": ext_rewards}
+    if raw_int_rewards is not None and int_rewards is not None:
+        rewards |= {"raw": raw_int_rewards, "int": int_rewards}
+    rewards = ranks.gather_envs(rewards, axes=dict.fromkeys(rewards, 1))
+    if not rewards:
+        return {}
+    has_bonus = "int" in rewards
+    return {
+        "rollout/extrinsic_reward": float(rewards["ext"].mean()),
+        "rnd/intrinsic_reward": float(rewards["int"].mean()) if has_bonus else None,
+        "rnd/intrinsic_reward_std": float(rewards["int"].std()) if has_bonus else None,
+        "rnd/intrinsic_reward_max": float(rewards["int"].max()) if has_bonus else None,
+        "rnd/prediction_error": float(rewards["raw"].mean()) if has_bonus else None,
+        "rnd/intrinsic_return_std": (
+            math.sqrt(float(agent.int_return_moments.var)) if has_bonus else None
+        ),
+    }
+
+
+def value_metrics(
+    rollout: Rollout, advantages: Advantages, streams: tuple[str, ...], ranks: Ranks
+) -> Metrics:
+    """How well each head foresaw its returns, on rank 0."""
+    own = {"values": rollout.values, "returns": advantages.returns}
+    whole = ranks.gather_envs(own, axes=dict.fromkeys(own, 1))
+    return {
+        f"rollout/{stream}_explained_variance": explained_variance(
+            whole["values"][..., head], whole["returns"][..., head]
+        )
+        for head, stream in enumerate(streams)
+        if whole
     }

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rndfast._core import ThreadPool
 from rndfast.config import RunConfig
+from rndfast.distributed import Ranks
 from rndfast.timeline import Timeline
 
 # Observations that pass through a network at once on a GPU: one of the paper's minibatches.
@@ -52,7 +53,7 @@ def resolve_precision(config: RunConfig) -> Literal["float32", "bfloat16"]:
 
 
 class Workers:
-    """The device, the number format and the threads of a run.
+    """The device, the number format, the threads and the processes of a run.
 
     Use as a context manager: while it is open, torch uses one intra-op thread on the CPU.
 
@@ -60,22 +61,28 @@ class Workers:
         config: ``device``, ``precision``, ``num_threads``, ``micro_batch_size`` and ``cuda_graphs``
             are read.
         timeline: Where the time that work takes is noted; None: a new one.
+        ranks: The processes of the run; None: as the environment variables say.
 
     Raises:
         ValueError: CUDA is asked for and not available, or CUDA graphs without CUDA.
     """
 
-    def __init__(self, config: RunConfig, timeline: Timeline | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, timeline: Timeline | None = None, ranks: Ranks | None = None
+    ) -> None:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 "device is 'cuda', but torch sees no CUDA device here; use --device cpu"
             )
         self.timeline = timeline or Timeline()
+        self.ranks = ranks or Ranks(config.device)
         self.device = torch.device(config.device)
         self.is_cpu = self.device.type == "cpu"
         is_bfloat16 = resolve_precision(config) == "bfloat16"
         self.dtype = torch.bfloat16 if is_bfloat16 else torch.float32
-        self.num_threads = config.num_threads or usable_cores()
+        self.num_threads = config.num_threads or max(
+            1, usable_cores() // self.ranks.local_world_size
+        )
         self.pool = ThreadPool(self.num_threads)
         self.timeline.watch("kernel", self.pool)
         self.batch_size = config.micro_batch_size if self.is_cpu else GPU_BATCH_SIZE
