@@ -84,6 +84,20 @@ class InfoArguments:
 
 
 @dataclass(frozen=True)
+class PlotArguments:
+    """Draw learning curves of runs, by transitions and by hours.
+
+    Runs that differ in nothing but their seed are one curve: their interquartile mean, with its
+    95 % bootstrap interval as a band. It ends with the shortest of them.
+    """
+
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories, for example runs/*."""
+    output: Path = Path("plot.png")
+    """The figure: .png, .svg or .pdf (pip install 'rndfast[plots]'); an older one is replaced."""
+
+
+@dataclass(frozen=True)
 class PresetsArguments:
     """Show the settings of every preset side by side, differences from the paper's marked."""
 

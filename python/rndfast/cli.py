@@ -1,4 +1,4 @@
-"""The command line: ``rndfast train | eval | bench | info | presets | profile``.
+"""The command line: ``rndfast train | eval | bench | info | plot | presets | profile``.
 
 Everything heavy is imported by the command that needs it: ``rndfast --help`` answers at once.
 """
@@ -15,6 +15,7 @@ SUMMARY = {
     "eval": "play episodes with a trained agent and record a video",
     "bench": "measure training and environments beside their peers",
     "info": "describe a run and verify its checkpoints; without a run, this installation",
+    "plot": "draw learning curves of runs, seeds together",
     "presets": "show the settings of every preset side by side",
     "profile": "trace one training iteration and say where its time goes",
 }
@@ -76,6 +77,7 @@ def run_command(command: str, argv: list[str]) -> None:
         BenchArguments,
         EvalArguments,
         InfoArguments,
+        PlotArguments,
         PresetsArguments,
         ProfileArguments,
         parse,
@@ -116,6 +118,11 @@ def run_command(command: str, argv: list[str]) -> None:
         from rndfast.bench import bench
 
         bench(measured)
+    elif command == "plot":
+        from rndfast.plot import plot
+
+        drawn = parse(PlotArguments, argv, "plot")
+        plot(drawn.run_dirs, drawn.output)
     elif command == "profile":
         from rndfast.profile import profile
 
