@@ -16,6 +16,7 @@ from rndfast.checkpoint import list_checkpoints, load_checkpoint
 from rndfast.cli import main
 from rndfast.config import PRESETS, from_toml
 from rndfast.metrics import read_metrics
+from rndfast.plot import EPISODES, PANELS
 
 # the smallest run on the real game
 TINY = [
@@ -54,7 +55,7 @@ def test_help_lists_the_commands_and_does_not_import_torch() -> None:
         "assert 'torch' not in sys.modules and 'ale_py' not in sys.modules"
     )
     shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-    for name in (b"train", b"eval", b"bench", b"info", b"profile"):
+    for name in (b"train", b"eval", b"bench", b"info", b"plot", b"profile"):
         assert name in shown.stdout
 
 
@@ -86,6 +87,10 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["train", "--resume", str(run_dir), "--total-transitions=64"]) == 0
     assert "resuming from" in capsys.readouterr().out
     assert [row["transitions"] for row in read_metrics(run_dir / "metrics.jsonl")] == [32, 64]
+
+    assert main(["plot", str(run_dir), "--output", str(tmp_path / "plot.png")]) == 0
+    row = read_metrics(run_dir / "metrics.jsonl")[-1]
+    assert {*PANELS, EPISODES, "perf/iteration_s"} <= row.keys()  # all that it reads
 
     assert main(["info", str(run_dir)]) == 0
     shown = capsys.readouterr().out
