@@ -50,8 +50,8 @@ def loss(layers: torch.nn.Module, env_ids: NDArray[np.int64]) -> Tensor:
 def together(folder: str) -> None:
     """Call every method and write what it returned."""
     frames, numbers = samples()
-    with Ranks("cpu") as ranks:
-        env_ids = ranks.env_ids(NUM_ENVS, NUM_MINIBATCHES)
+    with Ranks("cpu", num_minibatches=NUM_MINIBATCHES) as ranks:
+        env_ids = ranks.env_ids(NUM_ENVS)
         results: dict[str, Any] = {"env_ids": env_ids}
         for name, array in (("frames", frames), ("numbers", numbers)):
             moments = RunningMoments(array.shape[2:], prior_count=PRIOR_COUNT)
@@ -69,7 +69,8 @@ def together(folder: str) -> None:
         results["sum"] = ranks.sum_(torch.tensor([1.0, 10.0]) * (ranks.rank + 1)).tolist()
         results["values"] = ranks.sum_values({"policy": 0.5 + ranks.rank, "entropy": 2.0})
         results["gathered"] = ranks.gather(["rank", ranks.rank])
-        results["whole"] = ranks.gather_envs(numbers[:, env_ids], env_ids, axis=1)
+        own = {"numbers": numbers[:, env_ids], "envs": env_ids}
+        results["whole"] = ranks.gather_envs(own, axes={"numbers": 1})
         results["broadcast"] = ranks.broadcast(["of", ranks.rank])
     assert not torch.distributed.is_initialized()
     (Path(folder) / f"{ranks.rank}.pickle").write_bytes(pickle.dumps(results))

@@ -68,7 +68,10 @@ def test_settings_that_a_file_lacks_come_from_the_base() -> None:
         ("[ppo]\next_coef = inf", "ext_coef must be finite and at least 0"),
         ("[ppo]\ngae_lambda = -0.1", "gae_lambda must be in"),
         ("[rnd]\npredictor_proportion = 0.0", "predictor_proportion must be in"),
-        ("[rnd]\npredictor_proportion = 'all'", "predictor_proportion must be of type float or 'auto'"),
+        (
+            "[rnd]\npredictor_proportion = 'all'",
+            "predictor_proportion must be of type float or 'auto'",
+        ),
         ("[ppo]\nmax_grad_norm = 0.0", "max_grad_norm must be finite and above 0"),
         ("[ppo]\next_coef = 0.0\nint_coef = 0.0", "ext_coef must be above 0 if int_coef is, got 0"),
         ("[ppo]\ntwo_value_heads = false", r"int_gamma must be ext_gamma \(0\.999\) with one"),

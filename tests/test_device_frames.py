@@ -32,7 +32,9 @@ def random_episodes(shape: tuple[int, int, int]) -> reference.Rollout:
 def on_device(rollout: reference.Rollout) -> DeviceFrames:
     """Upload row after row, environment after environment."""
     frames = DeviceFrames(
-        torch.from_numpy(rollout.observations.frames), torch.from_numpy(rollout.observations.valid_frames), CPU
+        torch.from_numpy(rollout.observations.frames),
+        torch.from_numpy(rollout.observations.valid_frames),
+        CPU,
     )
     frames.upload(range(4), slice(None))
     for row in range(4, 12):
@@ -81,7 +83,9 @@ def test_two_iterations_are_those_of_the_kernels() -> None:
         with small_learner(env, update_epochs=2) as (config, _, agent, rollout, workers):
             if is_on_device:
                 rollout.on_device = DeviceFrames(
-                    torch.from_numpy(rollout.observations.frames), torch.from_numpy(rollout.observations.valid_frames), CPU
+                    torch.from_numpy(rollout.observations.frames),
+                    torch.from_numpy(rollout.observations.valid_frames),
+                    CPU,
                 )
                 rollout.load_state(rollout.state())  # uploads the first frames
             for _ in range(2):

@@ -74,8 +74,9 @@ def test_numbers_are_added_up(results: list[dict[str, Any]]) -> None:
 
 def test_results_come_to_rank_0_and_its_own_go_to_all(results: list[dict[str, Any]]) -> None:
     assert [result["gathered"] for result in results] == [[["rank", 0], ["rank", 1]], None]
-    np.testing.assert_array_equal(results[0]["whole"], samples()[1])
-    assert results[1]["whole"] is None
+    np.testing.assert_array_equal(results[0]["whole"]["numbers"], samples()[1])
+    np.testing.assert_array_equal(results[0]["whole"]["envs"], np.arange(NUM_ENVS))
+    assert results[1]["whole"] == {}
     assert [result["broadcast"] for result in results] == [["of", 0], ["of", 0]]
 
 
@@ -85,7 +86,10 @@ def test_shares_of_a_minibatch_make_it_up(monkeypatch: pytest.MonkeyPatch, world
     for rank in range(world_size):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", str(world_size))
-        env_ids.append(Ranks("cpu").env_ids(NUM_ENVS, NUM_MINIBATCHES))
+        ranks = Ranks("cpu", num_minibatches=NUM_MINIBATCHES)
+        env_ids.append(ranks.env_ids(NUM_ENVS))
+        table = np.arange(2 * NUM_ENVS).reshape(2, NUM_ENVS)
+        np.testing.assert_array_equal(ranks.own(table, axis=1), table[:, env_ids[-1]])
     size = NUM_ENVS // NUM_MINIBATCHES
     for k in range(NUM_MINIBATCHES):
         minibatch = [np.split(own, NUM_MINIBATCHES)[k] for own in env_ids]
@@ -97,7 +101,7 @@ def test_shares_that_are_not_equal_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WORLD_SIZE", "3")
     message = r"^num_envs must be divisible by num_minibatches \* processes = 4 \* 3, got 128$"
     with pytest.raises(ValueError, match=message):
-        Ranks("cpu").env_ids(128, 4)
+        Ranks("cpu", num_minibatches=4).env_ids(128)
 
 
 def test_a_process_of_its_own_is_the_only_rank(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +109,7 @@ def test_a_process_of_its_own_is_the_only_rank(monkeypatch: pytest.MonkeyPatch) 
     frames, numbers = samples()
     with Ranks("cuda") as ranks:
         assert (ranks.rank, ranks.world_size, ranks.local_world_size) == (0, 1, 1)
-        np.testing.assert_array_equal(ranks.env_ids(12, 3), np.arange(12))
+        np.testing.assert_array_equal(ranks.env_ids(12), np.arange(12))
         weights = torch.nn.Parameter(torch.ones(2))
         weights.grad = torch.tensor([1.0, 2.0])
         ranks.sum_gradients([weights, torch.nn.Parameter(torch.ones(1))])
@@ -119,9 +123,8 @@ def test_a_process_of_its_own_is_the_only_rank(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(moments.m2, expected.m2)
         assert ranks.gather("value") == ["value"]
         assert ranks.broadcast("value") == "value"
-        np.testing.assert_array_equal(
-            ranks.gather_envs(numbers, np.arange(NUM_ENVS), axis=1), numbers
-        )
+        assert ranks.gather_envs({"numbers": numbers}, axes={})["numbers"] is numbers
+        assert ranks.own(numbers) is numbers
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

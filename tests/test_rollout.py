@@ -104,7 +104,9 @@ def test_rgb_stacks_are_those_of_the_env_channel_by_channel() -> None:
         for start in (0, STEPS):
             collect_next(parts)
             observed = parts.env.observations[start : start + STEPS]  # (T, N, S, H, W, 3)
-            stacks = images(parts.rollout.observations.policy_input(np.arange(STEPS * 4), parts.workers))
+            stacks = images(
+                parts.rollout.observations.policy_input(np.arange(STEPS * 4), parts.workers)
+            )
             expected = np.moveaxis(observed, -1, 3).reshape(-1, 12, 44, 52)
             np.testing.assert_array_equal(stacks, scaled(expected))
             parts.rollout.carry_over()
