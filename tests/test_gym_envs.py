@@ -345,3 +345,31 @@ def test_misuse_is_refused() -> None:
         continuous.step(np.zeros(2, np.float32))
     with pytest.raises(ValueError, match=r"^action of env 1 must be numbers, got \[nan\]$"):
         continuous.step(np.array([[0], [np.nan]], np.float32))
+
+
+@pytest.mark.parametrize("env_id", ["MontezumaRevenge-v5", "ALE/MontezumaRevenge-v5"])
+def test_an_atari_game_of_another_package_is_told_by_our_name(env_id: str) -> None:
+    with pytest.raises(ValueError, match=r"of ours is 'rndfast/MontezumaRevenge-v5'\.$"):
+        GymVectorEnv(env_id, 1)
+
+
+def test_pictures_are_those_of_the_environments() -> None:
+    envs = GymVectorEnv("MountainCar-v0", 2, render_mode="rgb_array")
+    with pytest.raises(RuntimeError, match="call reset"):
+        envs.render()
+    envs.reset(seed=3)
+    envs.step(np.array([0, 2]))
+    for n, picture in enumerate(envs.render()):
+        env = gymnasium.make("MountainCar-v0", render_mode="rgb_array")
+        env.reset(seed=3 + n)
+        env.step(2 * n)
+        np.testing.assert_array_equal(picture, env.render())
+        env.close()
+    envs.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        envs.render()
+    plain = GymVectorEnv("MountainCar-v0", 2)
+    plain.reset()
+    with pytest.raises(RuntimeError, match="needs render_mode='rgb_array'"):
+        plain.render()
+    plain.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TransformObservation
 from numpy.typing import NDArray
+
+from rndfast import games
 
 Step = tuple[
     NDArray[np.float32],
@@ -314,5 +317,8 @@ def _advice(env_id: str, error: Exception) -> str:
         return " (Box2D and MiniGrid come with the extra 'gym': pip install 'rndfast[gym]')"
     unknown = (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound)
     if isinstance(error, unknown) and ":" not in env_id:
+        name = env_id.rpartition("/")[2].partition("-")[0]
+        with contextlib.suppress(ValueError):
+            return f" An Atari game of ours is {games.env_id(name)!r}."
         return " Another package's is 'module:Id', as 'minigrid:MiniGrid-DoorKey-8x8-v0'."
     return ""
