@@ -69,7 +69,7 @@ def together(folder: str) -> None:
         results["sum"] = ranks.sum_(torch.tensor([1.0, 10.0]) * (ranks.rank + 1)).tolist()
         results["values"] = ranks.sum_values({"policy": 0.5 + ranks.rank, "entropy": 2.0})
         results["gathered"] = ranks.gather(["rank", ranks.rank])
-        own = {"numbers": numbers[:, env_ids], "envs": env_ids}
+        own: dict[str, NDArray[Any]] = {"numbers": numbers[:, env_ids], "envs": env_ids}
         results["whole"] = ranks.gather_envs(own, axes={"numbers": 1})
         results["broadcast"] = ranks.broadcast(["of", ranks.rank])
     assert not torch.distributed.is_initialized()

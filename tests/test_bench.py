@@ -205,7 +205,7 @@ def test_the_plain_learner_gets_the_same_experience_and_weights() -> None:
     with small_learner(env) as parts:
         collect(parts.agent, parts.env, parts.rollout, parts.workers)
         ones = np.ones((6, 4), np.float32)
-        advantages = Advantages(ones, 2 * ones, 3 * ones)
+        advantages = Advantages(ones, np.stack([2 * ones, 3 * ones], axis=2))
         batch = bench.plain_batch(parts.rollout, advantages, torch.device("cpu"))
         plain = bench.plain_copy(parts.agent, parts.config)
         for name, value in parts.agent.policy.state_dict().items():

@@ -110,7 +110,8 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--env-id=Montezooma"], "unknown game 'Montezooma'"),
+        (["--env-id=rndfast/Montezooma-v5"], "unknown game 'rndfast/Montezooma-v5': did you mean"),
+        (["--env-id=Montezooma"], "cannot make 'Montezooma': Environment `Montezooma` doesn't"),
         (["--device=cuda"], "device is 'cuda', but torch sees no CUDA device here"),
         (["--config=nowhere.toml"], "No such file or directory: nowhere.toml"),
         (["--resume=nowhere"], "nowhere is no run directory: it has no config.toml"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rndfast.config import PRESETS, Config, from_toml, load_run_config, to_toml
+from rndfast.config import PRESETS, Config, Preset, from_toml, load_run_config, to_toml
 
 
 def flat(config: Config) -> dict[str, object]:
@@ -28,7 +28,7 @@ def test_the_papers_budget_is_30000_rollouts() -> None:
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_a_configuration_survives_toml(preset: str) -> None:
+def test_a_configuration_survives_toml(preset: Preset) -> None:
     config = PRESETS[preset]
     clipped = dataclasses.replace(config, rnd=dataclasses.replace(config.rnd, int_reward_clip=2.5))
     for original in (config, clipped):

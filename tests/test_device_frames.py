@@ -9,12 +9,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.reference import frames as reference
-from tests.reference.learner import ToyEnv, images, small_learner
+from tests.reference.learner import ToyEnv, frame_store, images, small_learner
 
+from rndfast._core import RunningMoments
+from rndfast.config import RunConfig
 from rndfast.device_frames import DeviceFrames
-from rndfast.ppo import compute_advantages, extrinsic_rewards, update
+from rndfast.normalizer import Normalizer
+from rndfast.ppo import compute_advantages, update
 from rndfast.rnd import intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, collect
+from rndfast.workers import Workers
 
 Array = NDArray[Any]
 CPU = torch.device("cpu")
@@ -32,9 +36,7 @@ def random_episodes(shape: tuple[int, int, int]) -> reference.Rollout:
 def on_device(rollout: reference.Rollout) -> DeviceFrames:
     """Upload row after row, environment after environment."""
     frames = DeviceFrames(
-        torch.from_numpy(rollout.observations.frames),
-        torch.from_numpy(rollout.observations.valid_frames),
-        CPU,
+        torch.from_numpy(rollout.frames), torch.from_numpy(rollout.valid_frames), CPU
     )
     frames.upload(range(4), slice(None))
     for row in range(4, 12):
@@ -63,16 +65,14 @@ def test_frames_are_whitened_and_clipped() -> None:
     rollout = random_episodes((1, 12, 20))
     rng = np.random.default_rng(2)
     mean, var = rng.uniform(0, 255, (1, 12, 20)), rng.uniform(0.1, 90, (1, 12, 20)) ** 2
-    high = mean.astype(np.float32)
-    statistics = [
-        torch.from_numpy(array.astype(np.float32)) for array in (high, mean - high, var**-0.5)
-    ]
+    moments = RunningMoments((1, 12, 20))
+    moments.set_state(count=8.0, mean=mean, m2=8 * var)
+    with Workers(RunConfig(num_threads=1)) as workers:
+        normalizer = Normalizer(moments, 2.5, workers)
     indices = rng.permutation(12 * 3)
-    frames = on_device(rollout).normalized(
-        torch.from_numpy(indices), statistics, 2.5, torch.float32
-    )
+    frames = on_device(rollout).normalized(torch.from_numpy(indices), normalizer, torch.float32)
     expected = reference.normalized(
-        rollout.observations.frames.reshape(12 * 3, 1, 12, 20)[indices], mean, var, 2.5
+        rollout.frames.reshape(12 * 3, 1, 12, 20)[indices], mean, var, 2.5
     )
     np.testing.assert_allclose(images(frames), expected, rtol=2e-6, atol=1e-6)
 
@@ -82,27 +82,26 @@ def test_two_iterations_are_those_of_the_kernels() -> None:
         env = ToyEnv(4, ((0, 0), (4, 1), (7, 2)), ((2, 3), (9, 0)))
         with small_learner(env, update_epochs=2) as (config, _, agent, rollout, workers):
             if is_on_device:
-                rollout.on_device = DeviceFrames(
-                    torch.from_numpy(rollout.observations.frames),
-                    torch.from_numpy(rollout.observations.valid_frames),
-                    CPU,
+                store = frame_store(rollout)
+                store.on_device = DeviceFrames(
+                    torch.from_numpy(store.frames), torch.from_numpy(store.valid_frames), CPU
                 )
                 rollout.load_state(rollout.state())  # uploads the first frames
             for _ in range(2):
                 collect(agent, env, rollout, workers)
                 int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
-                int_rewards = scale_intrinsic_rewards(agent, int_rewards, config.rnd)
+                int_rewards = scale_intrinsic_rewards(agent, int_rewards, config.rnd, workers)
                 agent.obs_moments.update(rollout.observations.acted_on())
-                advantages = compute_advantages(
-                    rollout, extrinsic_rewards(rollout, config.env), int_rewards, config.ppo
-                )
+                ext_rewards = rollout.clipped(rollout.rewards_raw)
+                advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
                 losses = update(agent, rollout, advantages, config, workers)
                 rollout.carry_over()
             return rollout, losses, agent.state()
 
     (rollout, losses, state), (other_rollout, other_losses, other_state) = train(False), train(True)
     np.testing.assert_array_equal(rollout.actions, other_rollout.actions)
-    np.testing.assert_array_equal(rollout.observations.frames, other_rollout.frames)
+    frames, other_frames = frame_store(rollout).frames, frame_store(other_rollout).frames
+    np.testing.assert_array_equal(frames, other_frames)
     assert losses == pytest.approx(other_losses, rel=1e-4, abs=1e-6)
     for name, values in state.items():
         torch.testing.assert_close(

@@ -12,8 +12,8 @@ from tests.reference.ale import AleVectorEnv
 import rndfast.evaluate
 from rndfast.checkpoint import load_newest_checkpoint
 from rndfast.cli import main
-from rndfast.evaluate import Episode, evaluate, write_video
-from rndfast.rollout import sample_actions
+from rndfast.distributions import Categorical
+from rndfast.evaluate import ATARI_PIXEL_ASPECT, Episode, evaluate, write_video
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,17 @@ def test_the_pictures_are_those_of_the_first_environment(
     """The oracle is an ale-py console in colour that is given the recorded actions."""
     actions: list[int] = []
 
-    def recorded(logits: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        result = sample_actions(logits, noise)
-        actions.append(int(result[0][0]))
+    sample = Categorical.sample
+
+    def recorded(
+        distribution: Categorical, logits: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        result = sample(distribution, logits, noise)
+        actions.append(int(result[0]))
         return result
 
-    monkeypatch.setattr(rndfast.evaluate, "sample_actions", recorded)
-    monkeypatch.setattr(rndfast.evaluate, "write_video", lambda path, episode: None)
+    monkeypatch.setattr(Categorical, "sample", recorded)
+    monkeypatch.setattr(rndfast.evaluate, "write_video", lambda *arguments: None)
     episode = evaluate(run_dir, episodes=2, seed=5)[0]
     oracle = AleVectorEnv(
         "montezuma_revenge", 1, grayscale=False, img_height=210, img_width=160, stack_num=1,
@@ -80,9 +84,10 @@ def test_a_video_shows_the_picture_beside_the_intrinsic_reward(tmp_path: Path) -
     red = np.zeros((210, 160, 3), np.uint8)
     red[..., 0] = 255
     steps = 20
-    episode = Episode(1.0, steps, list(np.linspace(0, 1, steps)), [red] * steps)
+    rewards = list(np.linspace(0, 1, steps))
+    episode = Episode(1.0, steps, [0.0] * steps, rewards, [red] * steps)
     path = tmp_path / "video.mp4"
-    write_video(path, episode)
+    write_video(path, episode, ATARI_PIXEL_ASPECT)
 
     assert imageio_ffmpeg.count_frames_and_secs(str(path)) == (
         steps,

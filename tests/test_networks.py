@@ -11,9 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.reference import learner
-from tests.reference.learner import layers_of, small_learner
+from tests.reference.learner import act, layers_of, small_learner
 from torch import nn
 
+from rndfast.distributions import Categorical
 from rndfast.networks import PolicyNetwork, RndNetworks
 
 Array = NDArray[Any]
@@ -29,23 +30,22 @@ POLICY_SHAPES = [
     (448, 448),  # residual of the actor
     (448, 448),  # residual of the critics
     (NUM_ACTIONS, 448),
-    (1, 448),
-    (1, 448),
+    (2, 448),  # a value head in each row
 ]
-POLICY_GAINS = [*CONVOLUTION_GAINS, math.sqrt(2), math.sqrt(2), 0.1, 0.1, 0.01, 0.01, 0.01]
+POLICY_GAINS = [*CONVOLUTION_GAINS, math.sqrt(2), math.sqrt(2), 0.1, 0.1, 0.01]  # but the heads'
 TARGET_SHAPES = [(32, 1, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 3136)]
 PREDICTOR_SHAPES = [*TARGET_SHAPES, (512, 512), (512, 512)]
 
 
 def make_policy(seed: int = 0, height: int = 84, width: int = 84) -> PolicyNetwork:
     generator = torch.Generator().manual_seed(seed)
-    return PolicyNetwork(4, height, width, NUM_ACTIONS, generator)
+    return PolicyNetwork((4, height, width), Categorical(NUM_ACTIONS), 2, generator)
 
 
 def make_rnd(seed: int = 0, height: int = 84, width: int = 84, features: int = 512) -> RndNetworks:
     generator = torch.Generator().manual_seed(seed)
     return RndNetworks(
-        1, height, width, num_features=features, leaky_relu_slope=0.2, generator=generator
+        (1, height, width), num_features=features, leaky_relu_slope=0.2, generator=generator
     )
 
 
@@ -102,8 +102,11 @@ def assert_orthogonal(weight: Array, gain: float) -> None:
 def test_weights_are_orthogonal_with_the_gains_of_the_authors_code(
     policy: PolicyNetwork, rnd: RndNetworks
 ) -> None:
-    for (weight, _), gain in zip(layers_of(policy), POLICY_GAINS, strict=True):
+    *layers, (heads, _) = layers_of(policy)
+    for (weight, _), gain in zip(layers, POLICY_GAINS, strict=True):
         assert_orthogonal(weight, gain)
+    for head in heads:  # each on its own, as the authors make two layers
+        assert_orthogonal(head[None], 0.01)
     for weight, _ in [*layers_of(rnd.target), *layers_of(rnd.predictor)]:
         assert_orthogonal(weight, math.sqrt(2))
 
@@ -142,8 +145,8 @@ def test_policy_equals_numpy_with_x_plus_relu_of_fc_x_before_the_heads() -> None
     learner.shake(policy)
     observations = np.random.default_rng(0).random((3, 4, 44, 52)).astype(np.float32)
     expected = learner.policy_outputs(layers_of(policy), observations)
-    actual = policy(torch.from_numpy(observations))
-    for values, want in zip(actual, expected, strict=True):
+    actual = act(policy, torch.from_numpy(observations))
+    for values, want in zip(actual[:2], expected, strict=True):
         assert values.dtype == torch.float32
         np.testing.assert_allclose(values.detach().numpy(), want, rtol=1e-4, atol=1e-4)
         assert np.ptp(want) > 1e-2  # the samples differ
@@ -156,23 +159,23 @@ def test_residuals_are_added_to_the_trunk_and_rectified_before() -> None:
         trunk = policy.trunk(observations)
         policy.actor_residual.weight.copy_(-torch.eye(448))  # relu(-x) is 0: x is left
         policy.critic_residual.weight.copy_(torch.eye(448))  # x + relu(x) is 2 x
-        output = policy(observations)
-        torch.testing.assert_close(output.logits, trunk @ policy.actor.weight.T)
-        ext_values = (2 * trunk @ policy.ext_critic.weight.T)[:, 0]
-        torch.testing.assert_close(output.ext_values, ext_values)
+        output = act(policy, observations)
+        torch.testing.assert_close(output.action_params, trunk @ policy.actor.weight.T)
+        torch.testing.assert_close(output.values, 2 * trunk @ policy.critic.weight.T)
 
 
 def test_the_two_value_heads_are_two() -> None:
     policy = make_policy(0, 44, 44)
     observations = torch.rand(2, 4, 44, 44, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        before = policy(observations)
-        assert policy.int_critic.bias is not None
-        policy.int_critic.bias.add_(1)
-        after = policy(observations)
-    assert not torch.equal(before.ext_values, before.int_values)
-    assert torch.equal(before.ext_values, after.ext_values)
-    torch.testing.assert_close(after.int_values, before.int_values + 1)
+        before = act(policy, observations).values
+        assert policy.critic.bias is not None
+        policy.critic.bias[1].add_(1)
+        after = act(policy, observations).values
+    assert before.shape == (2, 2)
+    assert not torch.equal(before[:, 0], before[:, 1])
+    assert torch.equal(before[:, 0], after[:, 0])
+    torch.testing.assert_close(after[:, 1], before[:, 1] + 1)
 
 
 @pytest.mark.parametrize("name", ["target", "predictor"])
@@ -204,7 +207,7 @@ def test_target_ends_in_a_linear_layer_and_so_does_the_predictor(rnd: RndNetwork
 def test_outputs_are_float32_in_bfloat16_too() -> None:
     policy, rnd = make_policy(0, 44, 44), make_rnd(0, 44, 44, 16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        outputs = [*policy(torch.zeros(2, 4, 44, 44)), rnd.target(torch.zeros(2, 1, 44, 44))]
+        outputs = [*act(policy, torch.zeros(2, 4, 44, 44)), rnd.target(torch.zeros(2, 1, 44, 44))]
     assert {output.dtype for output in outputs} == {torch.float32}
 
 

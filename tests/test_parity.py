@@ -14,17 +14,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.reference.learner import ToyEnv, small_learner
+from tests.reference.learner import ToyEnv, act, small_learner
 
 from rndfast.agent import Agent
 from rndfast.plain import PlainBatch, PlainFeatures, PlainLearner, PlainPolicy, PlainRollout
-from rndfast.ppo import (
-    Advantages,
-    compute_advantages,
-    draw_predictor_mask,
-    extrinsic_rewards,
-    update,
-)
+from rndfast.ppo import Advantages, compute_advantages, draw_predictor_mask, update
 from rndfast.rnd import intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, collect
 from rndfast.workers import Workers
@@ -78,8 +72,8 @@ def advantages_of(parts: Both) -> tuple[Array, Advantages]:
     """Scaled intrinsic rewards and advantages of the fast path."""
     config = parts.plain.config
     raw = intrinsic_rewards(parts.agent, parts.rollout, config.rnd, parts.workers)
-    int_rewards = scale_intrinsic_rewards(parts.agent, raw, config.rnd)
-    ext_rewards = extrinsic_rewards(parts.rollout, config.env)
+    int_rewards = scale_intrinsic_rewards(parts.agent, raw, config.rnd, parts.workers)
+    ext_rewards = parts.rollout.clipped(parts.rollout.rewards_raw)
     return int_rewards, compute_advantages(parts.rollout, ext_rewards, int_rewards, config.ppo)
 
 
@@ -87,17 +81,17 @@ def update_both(
     parts: Both, advantages: Advantages, plain_batch: PlainBatch
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Train both on the same rows; the losses of each."""
-    ppo, rnd = parts.plain.config.ppo, parts.plain.config.rnd
+    ppo = parts.plain.config.ppo
     state = parts.agent.generator.get_state()
     size = parts.plain.config.rollout_transitions // ppo.num_minibatches
     masks = [
-        draw_predictor_mask(size, rnd.predictor_proportion, parts.agent.generator)
+        draw_predictor_mask(size, parts.plain.config.predictor_proportion, parts.agent.generator)
         for _ in range(ppo.update_epochs * ppo.num_minibatches)
     ]
     parts.agent.generator.set_state(state)
     losses = update(parts.agent, parts.rollout, advantages, parts.plain.config, parts.workers)
     plain_losses = parts.plain.update(plain_batch, torch.from_numpy(np.stack(masks)))
-    return losses, plain_losses
+    return losses, {f"losses/{name}": loss for name, loss in plain_losses.items()}
 
 
 def weights_of(parts: Both) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
@@ -152,14 +146,12 @@ def test_bfloat16_stays_within_its_bounds(num_minibatches: int) -> None:
         plain_batch = parts.plain.advantages(parts.plain_rollout, plain_int_rewards)
         int_rewards, _ = advantages_of(parts)
         np.testing.assert_allclose(int_rewards, plain_int_rewards, rtol=0.03)
-        advantages = Advantages(
-            plain_batch.advantages.numpy(),
-            plain_batch.ext_returns.numpy(),
-            plain_batch.int_returns.numpy(),
-        )
+        returns = torch.stack([plain_batch.ext_returns, plain_batch.int_returns], dim=2)
+        advantages = Advantages(plain_batch.advantages.numpy(), returns.numpy())
         losses, plain_losses = update_both(parts, advantages, plain_batch)
-        for name in ("policy", "ext_value", "int_value", "entropy", "predictor"):
-            assert losses[name] == pytest.approx(plain_losses[name], rel=0.02, abs=0.005), name
+        assert len(plain_losses) == 5
+        for name, plain_loss in plain_losses.items():
+            assert losses[name] == pytest.approx(plain_loss, rel=0.02, abs=0.005), name
         for name, weights, expected in weights_of(parts):
             assert weights.dtype == torch.float32
             if num_minibatches == 1:  # later steps start from other weights
@@ -180,7 +172,7 @@ def test_a_trained_agents_weights_load_into_ordinary_modules() -> None:
             )
         observations = parts.plain_rollout.observations.flatten(0, 1)
         with torch.no_grad():
-            expected = policy(observations)
-            actual = parts.agent.policy(observations / 255)
-        for ours, plain in zip(actual, expected, strict=True):
-            torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+            logits, *values = policy(observations)
+            actual = act(parts.agent.policy, observations / 255)
+        torch.testing.assert_close(actual.action_params, logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(actual.values, torch.stack(values, 1), rtol=1e-4, atol=1e-5)

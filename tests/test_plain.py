@@ -76,15 +76,14 @@ def make_batch(steps: int = STEPS, envs: int = ENVS) -> PlainBatch:
 
 def outputs(plain: PlainLearner, batch: PlainBatch) -> dict[str, Array]:
     """What the networks say about flat experience, by NumPy."""
-    logits, ext_values, int_values = learner.policy_outputs(
+    logits, values = learner.policy_outputs(
         layers_of(plain.policy), batch.observations.double().numpy() / 255
     )
     statistics = plain.obs_statistics
     frames = normalized(batch.next_frames.numpy(), statistics.mean, statistics.var, 5.0)
     return {
         "actor": logits,
-        "ext_critic": ext_values,
-        "int_critic": int_values,
+        "critic": values,
         "predictor": learner.feature_outputs(layers_of(plain.predictor), frames),
         "target": learner.feature_outputs(layers_of(plain.target), frames),
     }
@@ -96,8 +95,8 @@ def expected_losses(said: dict[str, Array], batch: PlainBatch, mask: Array) -> d
     actions, log_probs, advantages, ext_returns, int_returns = arrays
     return {
         "policy": learner.policy_loss(said["actor"], actions, log_probs, advantages, 0.1),
-        "ext_value": learner.value_loss(said["ext_critic"], ext_returns),
-        "int_value": learner.value_loss(said["int_critic"], int_returns),
+        "ext_value": learner.value_loss(said["critic"][:, 0], ext_returns),
+        "int_value": learner.value_loss(said["critic"][:, 1], int_returns),
         "entropy": learner.entropy(said["actor"]),
         "predictor": learner.predictor_loss(said["predictor"], said["target"], mask),
     }
@@ -123,7 +122,8 @@ def test_a_checkpoint_of_the_fast_path_loads_and_the_networks_equal_numpy(tmp_pa
 
     rng = np.random.default_rng(1)
     stacks = rng.integers(0, 256, (3, 4, *SIZE)).astype(np.float32)
-    expected = learner.policy_outputs(layers_of(policy), stacks / 255)
+    logits, values = learner.policy_outputs(layers_of(policy), stacks / 255)
+    expected = [logits, *values.T]
     with torch.no_grad():
         for got, want in zip(policy(torch.from_numpy(stacks)), expected, strict=True):
             np.testing.assert_allclose(got.numpy(), want, rtol=1e-4, atol=1e-5)
@@ -185,8 +185,8 @@ def test_a_rollout_holds_what_was_seen_and_done() -> None:
     assert ended == {*TERMINATED, *TRUNCATED}
 
     flat = scaled(env.observations).reshape(-1, 4, *SIZE)
-    logits, *values = learner.policy_outputs(layers_of(plain.policy), flat)
-    for got, want in zip((rollout.values[..., 0], rollout.values[..., 1]), values, strict=True):
+    logits, values = learner.policy_outputs(layers_of(plain.policy), flat)
+    for got, want in zip((rollout.ext_values, rollout.int_values), values.T, strict=True):
         np.testing.assert_allclose(got.numpy().ravel(), want, rtol=1e-4, atol=1e-5)
     actions = rollout.actions.numpy().ravel()
     log_probs = learner.log_softmax(logits)[np.arange(len(actions)), actions]
@@ -234,7 +234,7 @@ def test_advantages_are_two_gaes_and_only_the_extrinsic_one_ends() -> None:
     rollout = plain.collect(env)
     int_rewards = np.random.default_rng(0).random((STEPS, ENVS)).astype(np.float32)
     batch = plain.advantages(rollout, torch.from_numpy(int_rewards))
-    ext_values, int_values = rollout.values[..., 0].numpy(), rollout.values[..., 1].numpy()
+    ext_values, int_values = rollout.ext_values.numpy(), rollout.int_values.numpy()
     ext = rl.gae(
         np.sign(env.rewards),
         ext_values[:-1],
@@ -274,7 +274,7 @@ def test_losses_and_their_gradients_equal_numpy() -> None:
 
     # a head's bias moves all its outputs alike
     biases = {
-        **{name: plain.policy.get_parameter(f"{name}.bias") for name in list(said)[:3]},
+        **{name: plain.policy.get_parameter(f"{name}.bias") for name in ("actor", "critic")},
         "predictor": plain.predictor.get_parameter("layers.11.bias"),
     }
     for name, bias in biases.items():
@@ -282,8 +282,7 @@ def test_losses_and_their_gradients_equal_numpy() -> None:
         for index, slope in enumerate(bias.grad.tolist()):
             step = np.zeros(len(bias))
             step[index] = 1e-5
-            shift = step if said[name].ndim == 2 else step[0]
-            above, below = (total(said | {name: said[name] + sign * shift}) for sign in (1, -1))
+            above, below = (total(said | {name: said[name] + sign * step}) for sign in (1, -1))
             assert slope == pytest.approx((above - below) / 2e-5, rel=1e-3, abs=1e-6), name
 
 

@@ -24,6 +24,8 @@ from tests.reference.learner import (
 )
 
 from rndfast import ppo
+from rndfast.config import PpoConfig
+from rndfast.distributions import Categorical
 from rndfast.networks import PolicyOutput
 from rndfast.ppo import (
     Advantages,
@@ -40,6 +42,8 @@ from rndfast.rollout import collect
 
 Array = NDArray[Any]
 STEPS = 6
+CATEGORICAL = Categorical(5)
+NO_MEMORY = torch.zeros(0, 0)
 ONE_STEP: dict[str, Any] = {"num_minibatches": 1, "update_epochs": 1}
 TERMINATED = ((0, 0), (2, 1), (4, 1))
 TRUNCATED = ((1, 2), (3, 0), (5, 3))
@@ -60,9 +64,12 @@ def collected(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learner]:
 
 def random_advantages(num_envs: int = 4, size: float = 1.0, mean: float = 0.0) -> Advantages:
     rng = np.random.default_rng(1)
-    return Advantages(
-        *((mean + size * rng.normal(size=(STEPS, num_envs))).astype(np.float32) for _ in range(3))
-    )
+    drawn = (mean + size * rng.normal(size=(3, STEPS, num_envs))).astype(np.float32)
+    return Advantages(drawn[0], np.moveaxis(drawn[1:], 0, 2).copy())
+
+
+def no_advantages() -> Advantages:
+    return Advantages(np.zeros((STEPS, 4), np.float32), np.zeros((STEPS, 4, 2), np.float32))
 
 
 def run_update(parts: Learner, advantages: Advantages) -> dict[str, float]:
@@ -81,6 +88,10 @@ def record_gradients(parts: Learner) -> list[list[Array]]:
     return steps
 
 
+def last_linear(network: torch.nn.Module) -> torch.nn.Linear:
+    return [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+
+
 def weights(parts: Learner) -> list[Array]:
     return [parameter.detach().numpy().copy() for parameter in parts.agent.parameters]
 
@@ -93,31 +104,34 @@ def make_minibatch(size: int = 200) -> tuple[PolicyOutput, Minibatch]:
     logits = rng.normal(size=(size, 5))
     actions = rng.integers(0, 5, size)
     log_probs = learner.log_softmax(logits)[np.arange(size), actions]
-    floats = [torch.from_numpy(rng.normal(size=size)).float() for _ in range(5)]
-    output = PolicyOutput(torch.from_numpy(logits).float(), floats[0], floats[1])
+    values, old_values, returns = torch.from_numpy(rng.normal(size=(3, size, 2))).float()
+    advantages = torch.from_numpy(rng.normal(size=size)).float()
+    output = PolicyOutput(torch.from_numpy(logits).float(), values, NO_MEMORY)
     old_log_probs = torch.from_numpy(log_probs + rng.normal(0, 0.15, size)).float()
-    return output, Minibatch(torch.from_numpy(actions), old_log_probs, *floats[2:])
+    return output, Minibatch(
+        torch.from_numpy(actions), old_log_probs, advantages, old_values, returns
+    )
 
 
 def test_losses_equal_numpy() -> None:
     output, batch = make_minibatch()
-    losses = policy_losses(output, batch, 0.1)
-    logits, ext_values, int_values = (values.numpy() for values in output)
-    actions, old_log_probs, advantages, ext_returns, int_returns = (
+    losses = policy_losses(output, batch, CATEGORICAL, PpoConfig(clip_coef=0.1))
+    logits, values = output.action_params.numpy(), output.values.numpy()
+    actions, old_log_probs, advantages, _, returns = (
         getattr(batch, field.name).numpy() for field in dataclasses.fields(batch)
     )
     log_ratios = learner.log_softmax(logits)[np.arange(200), actions] - old_log_probs
     expected = {
         "policy": learner.policy_loss(logits, actions, old_log_probs, advantages, 0.1),
-        "ext_value": learner.value_loss(ext_values, ext_returns),
-        "int_value": learner.value_loss(int_values, int_returns),
+        "value": [learner.value_loss(values[:, head], returns[:, head]) for head in range(2)],
         "entropy": learner.entropy(logits),
         "approx_kl": np.mean(np.exp(log_ratios) - 1 - log_ratios),
         "clip_fraction": np.mean(np.abs(np.exp(log_ratios) - 1) > 0.1),
     }
     assert 0.2 < expected["clip_fraction"] < 0.8
     for name, want in expected.items():
-        assert float(getattr(losses, name)) / 200 == pytest.approx(want, rel=1e-5), name
+        got = getattr(losses, name).numpy() / 200
+        np.testing.assert_allclose(got, want, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +150,7 @@ def test_the_policy_loss_of_one_transition_in_closed_form(
 ) -> None:
     logits = torch.tensor([[0.3, -0.2]], requires_grad=True)
     log_prob = torch.log_softmax(logits, 1)[0, 0]
-    zero = torch.zeros(1)
+    zero = torch.zeros(1, 2)
     batch = Minibatch(
         torch.tensor([0]),
         (log_prob.detach() - np.log(ratio))[None],
@@ -144,7 +158,8 @@ def test_the_policy_loss_of_one_transition_in_closed_form(
         zero,
         zero,
     )
-    policy = policy_losses(PolicyOutput(logits, zero, zero), batch, 0.1).policy
+    output = PolicyOutput(logits, zero, NO_MEMORY)
+    policy = policy_losses(output, batch, CATEGORICAL, PpoConfig(clip_coef=0.1)).policy
     assert policy.item() == pytest.approx(loss, rel=1e-5)
     (gradient,) = torch.autograd.grad(policy, logits)
     # d log_prob / d logit of the chosen action: 1 - probability
@@ -153,8 +168,18 @@ def test_the_policy_loss_of_one_transition_in_closed_form(
 
 
 def test_policy_losses_have_the_documented_names() -> None:
-    names = ["policy", "ext_value", "int_value", "entropy", "approx_kl", "clip_fraction"]
+    names = ["policy", "value", "entropy", "approx_kl", "clip_fraction"]
     assert [field.name for field in dataclasses.fields(PolicyLosses)] == names
+
+
+def test_the_update_reports_the_documented_metrics() -> None:
+    with collected(**ONE_STEP) as parts:
+        metrics = run_update(parts, random_advantages())
+    losses = ["policy", "ext_value", "int_value", "entropy", "approx_kl", "clip_fraction"]
+    assert set(metrics) == {
+        *(f"losses/{name}" for name in [*losses, "predictor", "gradient_norm"]),
+        "rnd/feature_variance",
+    }
 
 
 # --- one minibatch ----------------------------------------------------------------------------
@@ -175,8 +200,7 @@ class DoublePass:
         actor = hidden + torch.relu(self.policy.actor_residual(hidden))
         critic = hidden + torch.relu(self.policy.critic_residual(hidden))
         self.logits = self.policy.actor(actor)
-        self.ext_values = self.policy.ext_critic(critic)[:, 0]
-        self.int_values = self.policy.int_critic(critic)[:, 0]
+        self.values = self.policy.critic(critic)
         frames = normalized(
             newest(env.observations[1:]).reshape(-1, 1, 44, 52),
             agent.obs_moments.mean,
@@ -189,10 +213,10 @@ class DoublePass:
     def losses(self, parts: Learner, advantages: Advantages, mask: Array) -> dict[str, float]:
         """Evaluate the NumPy losses."""
         rollout = parts.rollout
-        logits, ext_values, int_values, predicted = (
-            values.detach().numpy()
-            for values in (self.logits, self.ext_values, self.int_values, self.predicted)
+        logits, values, predicted = (
+            outputs.detach().numpy() for outputs in (self.logits, self.values, self.predicted)
         )
+        returns = advantages.returns.reshape(-1, 2)
         return {
             "policy": learner.policy_loss(
                 logits,
@@ -201,8 +225,8 @@ class DoublePass:
                 advantages.combined.ravel(),
                 0.1,
             ),
-            "ext_value": learner.value_loss(ext_values, advantages.returns[..., 0].ravel()),
-            "int_value": learner.value_loss(int_values, advantages.returns[..., 1].ravel()),
+            "ext_value": learner.value_loss(values[:, 0], returns[:, 0]),
+            "int_value": learner.value_loss(values[:, 1], returns[:, 1]),
             "entropy": learner.entropy(logits),
             "predictor": learner.predictor_loss(predicted, self.target, mask),
         }
@@ -221,8 +245,8 @@ class DoublePass:
         chosen = log_probs[torch.arange(len(actions)), actions]
         ratio = torch.exp(chosen - rows(parts.rollout.log_probs))
         gain = torch.where(advantage >= 0, ratio.clamp(max=1.1), ratio.clamp(min=0.9)) * advantage
-        ext_error = self.ext_values - rows(advantages.returns[..., 0])
-        int_error = self.int_values - rows(advantages.returns[..., 1])
+        ext_error = self.values[:, 0] - rows(advantages.returns[..., 0])
+        int_error = self.values[:, 1] - rows(advantages.returns[..., 1])
         entropy = -(torch.exp(log_probs) * log_probs).sum() / len(actions)
         errors = ((self.predicted - torch.from_numpy(self.target)) ** 2).mean(1)
         loss = -gain.mean() + 0.5 * (ext_error**2).mean() + 0.5 * (int_error**2).mean()
@@ -254,8 +278,8 @@ def test_losses_and_gradients_of_a_minibatch_are_those_of_the_plain_loss(
         losses = run_update(parts, advantages)
     expected = oracle.losses(parts, advantages, mask)
     for name, want in expected.items():
-        assert losses[name] == pytest.approx(want, rel=1e-4), name
-    assert losses["clip_fraction"] > 0.2
+        assert losses[f"losses/{name}"] == pytest.approx(want, rel=1e-4), name
+    assert losses["losses/clip_fraction"] > 0.2
     assert len(gradients) == 1
     assert_gradients_close(gradients[0], oracle.gradients(parts, advantages, mask))
     assert np.isfinite(learner.total_loss(expected, ent_coef=0.001, vf_coef=1.0))
@@ -265,31 +289,28 @@ def test_the_entropy_bonus_makes_the_policy_less_certain(monkeypatch: pytest.Mon
     # nothing to gain and no errors of value: only entropy moves the actor
     mask = np.zeros(STEPS * 4, bool)
     fix_mask(monkeypatch, mask)
-    advantages = Advantages(*(np.zeros((STEPS, 4), np.float32) for _ in range(3)))
+    advantages = no_advantages()
     with collected(ent_coef=0.03, vf_coef=0.0, **ONE_STEP) as parts:
         oracle = DoublePass(parts)
         gradients = record_gradients(parts)
         run_update(parts, advantages)
         index = [id(p) for p in parts.agent.parameters].index(id(parts.agent.policy.actor.weight))
-    advantages = Advantages(
-        advantages.combined,
-        oracle.ext_values.detach().numpy(),
-        oracle.int_values.detach().numpy(),
-    )
+    values = oracle.values.detach().numpy().reshape(STEPS, 4, 2)
+    advantages = Advantages(advantages.combined, values)
     expected = oracle.gradients(parts, advantages, mask, ent_coef=0.03)[index]
     assert np.abs(expected).max() > 1e-5
     assert_gradients_close([gradients[0][index]], [expected])
 
 
 def test_the_total_loss_is_what_the_gradients_belong_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    # the slope of the NumPy loss along a head's gradient is the gradient's length; one head for
-    # each term of the loss, so that no term hides behind a larger one
+    # the slope of the NumPy loss along a head's gradient is the gradient's length; one head, or
+    # row of one, for each term of the loss, so that no term hides behind a larger one
     mask = np.arange(STEPS * 4) % 2 == 0
     fix_mask(monkeypatch, mask)
     advantages = random_advantages()
     with collected(**ONE_STEP) as parts:
         policy, predictor = parts.agent.policy, parts.agent.rnd.predictor
-        last = [module for module in predictor.modules() if isinstance(module, torch.nn.Linear)][-1]
+        last = last_linear(predictor)
         before = weights(parts)
         recorded = record_gradients(parts)
         run_update(parts, advantages)
@@ -302,9 +323,16 @@ def test_the_total_loss_is_what_the_gradients_belong_to(monkeypatch: pytest.Monk
             losses = DoublePass(parts).losses(parts, advantages, mask)
             return learner.total_loss(losses, ent_coef=0.001, vf_coef=1.0)
 
-        for head in (policy.actor, policy.ext_critic, policy.int_critic, last):
+        first, second = slice(0, 1), slice(1, 2)
+        for head, row in (
+            (policy.actor, slice(None)),
+            (policy.critic, first),
+            (policy.critic, second),
+            (last, slice(None)),
+        ):
             index = [id(p) for p in parts.agent.parameters].index(id(head.weight))
-            gradient = recorded[0][index].astype(np.float64)
+            gradient = np.zeros(recorded[0][index].shape)
+            gradient[row] = recorded[0][index][row]
             length = np.sqrt((gradient**2).sum())
             step = (1e-3 * gradient / length).astype(np.float32)
             slope = (total_at(index, step) - total_at(index, -step)) / 2e-3
@@ -318,9 +346,9 @@ def test_advantages_are_not_normalised(offset: float) -> None:
         collect(parts.agent, parts.env, parts.rollout, parts.workers)
         losses = run_update(parts, advantages)
     # the policy is the one that acted: every ratio is 1
-    assert losses["policy"] == pytest.approx(-float(advantages.combined.mean()), rel=1e-4)
-    assert losses["approx_kl"] == pytest.approx(0, abs=1e-8)
-    assert losses["clip_fraction"] == 0
+    assert losses["losses/policy"] == pytest.approx(-float(advantages.combined.mean()), rel=1e-4)
+    assert losses["losses/approx_kl"] == pytest.approx(0, abs=1e-8)
+    assert losses["losses/clip_fraction"] == 0
 
 
 def test_values_are_not_clipped_towards_the_old_ones() -> None:
@@ -428,7 +456,7 @@ def test_minibatches_are_slices_of_environments_in_the_same_order_in_every_epoch
 
 def test_every_row_is_learned_with_its_own_action_advantage_and_returns() -> None:
     # one environment per minibatch; only environment 2 has anything to learn
-    advantages = Advantages(*(np.zeros((STEPS, 4), np.float32) for _ in range(3)))
+    advantages = no_advantages()
     advantages.combined[:, 2] = 1
     with collected(num_minibatches=4, update_epochs=1, vf_coef=0.0, ent_coef=0.0) as parts:
         actor = [id(p) for p in parts.agent.parameters].index(id(parts.agent.policy.actor.weight))
@@ -515,7 +543,7 @@ def test_an_empty_mask_leaves_the_predictor_alone_and_makes_no_nan() -> None:
         before = [p.detach().clone() for p in parts.agent.rnd.predictor.parameters()]
         actor = parts.agent.policy.actor.weight.detach().clone()
         losses = run_update(parts, random_advantages())
-        assert losses["predictor"] == 0
+        assert losses["losses/predictor"] == 0
         assert np.isfinite(list(losses.values())).all()
         for old, new in zip(before, parts.agent.rnd.predictor.parameters(), strict=True):
             assert torch.equal(old, new)
@@ -550,24 +578,24 @@ def test_advantages_are_two_gaes_with_their_own_ends_and_discounts(
             truncated=rollout.truncated if bootstrap_truncated else None,
             final_values=rollout.final_values[..., 0],
         )
-        # the intrinsic return never ends, unless it is asked to
+        # the intrinsic return never ends, unless it is asked to; then it ends as the other does
+        is_cut_off = episodic_int_return and bootstrap_truncated
+        int_ends = rollout.terminated if is_cut_off else ended
         int_ = rl.gae(
             int_rewards,
             rollout.values[..., 1],
             rollout.next_values[:, 1],
-            terminated=ended if episodic_int_return else None,
+            terminated=int_ends if episodic_int_return else None,
             gamma=0.99,
             gae_lambda=0.95,
+            truncated=rollout.truncated if is_cut_off else None,
+            final_values=rollout.final_values[..., 1],
         )
         actual = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
         expected = learner.combined_advantages(ext, int_, 2.0, 1.0)
         np.testing.assert_allclose(actual.combined, expected, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(
-            actual.ext_returns, ext + rollout.values[..., 0], rtol=1e-5, atol=1e-5
-        )
-        np.testing.assert_allclose(
-            actual.int_returns, int_ + rollout.values[..., 1], rtol=1e-5, atol=1e-5
-        )
+        returns = np.stack([ext, int_], axis=2) + rollout.values
+        np.testing.assert_allclose(actual.returns, returns, rtol=1e-5, atol=1e-5)
 
 
 def test_the_bonus_counts_once_and_the_extrinsic_reward_twice() -> None:
@@ -603,7 +631,7 @@ def test_explained_variance_in_closed_form() -> None:
 def test_a_nan_intrinsic_reward_is_named() -> None:
     with collected() as (config, _, agent, rollout, workers):
         with torch.no_grad():
-            agent.rnd.predictor.layers[-1].bias[0] = float("nan")
+            last_linear(agent.rnd.predictor).bias[0] = float("nan")
         with pytest.raises(
             FloatingPointError, match=r"^intrinsic rewards must be finite, .* 24 of 24"
         ):
@@ -621,13 +649,13 @@ class NoSpread:
 
 def test_an_infinite_scaled_reward_is_named() -> None:
     rewards = np.ones((STEPS, 4), np.float32)
-    with small_learner() as (config, _, agent, _, _):
+    with small_learner() as (config, _, agent, _, workers):
         agent.int_return_moments = NoSpread()  # type: ignore[assignment]
         with (
             np.errstate(divide="ignore"),
             pytest.raises(FloatingPointError, match=r"^scaled intrinsic rewards must be finite"),
         ):
-            scale_intrinsic_rewards(agent, rewards, config.rnd)
+            scale_intrinsic_rewards(agent, rewards, config.rnd, workers)
 
 
 @pytest.mark.parametrize("stream", ["ext", "int"])
@@ -642,15 +670,19 @@ def test_a_nan_advantage_is_named(stream: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"),
-    [("combined", "policy"), ("ext_returns", "ext_value"), ("int_returns", "int_value")],
+    ("name", "place", "loss"),
+    [
+        ("combined", (2, 1), "policy"),
+        ("returns", (2, 1, 0), "ext_value"),
+        ("returns", (2, 1, 1), "int_value"),
+    ],
 )
-def test_a_nan_loss_is_named(name: str, loss: str) -> None:
+def test_a_nan_loss_is_named(name: str, place: tuple[int, ...], loss: str) -> None:
     advantages = random_advantages()
-    getattr(advantages, name)[2, 1] = np.nan
+    getattr(advantages, name)[place] = np.nan
     with (
         collected(**ONE_STEP) as parts,
-        pytest.raises(FloatingPointError, match=rf"^{loss} loss must be finite"),
+        pytest.raises(FloatingPointError, match=rf"^losses/{loss} must be finite"),
     ):
         run_update(parts, advantages)
 
@@ -680,4 +712,5 @@ def test_bfloat16_gives_nearly_the_same_losses() -> None:
     full, half = losses("float32"), losses("bfloat16")
     assert half != full
     for name in ("policy", "ext_value", "int_value", "entropy", "predictor"):
-        assert half[name] == pytest.approx(full[name], rel=0.02), name
+        want = pytest.approx(full[f"losses/{name}"], rel=0.02)
+        assert half[f"losses/{name}"] == want, name

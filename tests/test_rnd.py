@@ -27,7 +27,7 @@ from torch import nn
 
 from rndfast.agent import Agent
 from rndfast.config import Config
-from rndfast.ppo import compute_advantages, extrinsic_rewards, update
+from rndfast.ppo import compute_advantages, update
 from rndfast.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.rollout import Rollout, collect
 
@@ -165,8 +165,9 @@ def test_the_predictor_is_trained_on_the_next_frames() -> None:
 @pytest.mark.parametrize("is_rgb", [False, True])
 def test_statistics_have_one_float64_entry_for_each_pixel(is_rgb: bool) -> None:
     shape = (3 if is_rgb else 1, 44, 52)
-    with small_learner(ending_env(is_rgb=is_rgb)) as (_, env, agent, _, _):
-        initialize_obs_moments(agent, env, 4, 4, seed=0)
+    env = ending_env(is_rgb=is_rgb)
+    with small_learner(env, obs_norm_steps=4) as (config, _, agent, _, workers):
+        initialize_obs_moments(agent, env, config, workers)
         for values in (agent.obs_moments.mean, agent.obs_moments.var):
             assert values.shape == shape
             assert values.dtype == np.float64
@@ -178,10 +179,10 @@ def test_statistics_have_one_float64_entry_for_each_pixel(is_rgb: bool) -> None:
 
 
 def test_a_random_agent_starts_them_and_merges_once_per_rollout_length() -> None:
-    with small_learner(ending_env()) as (_, env, agent, _, _):
+    with small_learner(ending_env(), obs_norm_steps=14) as (config, env, agent, _, workers):
         batches: list[Array] = []
         agent.obs_moments = Recorder(agent.obs_moments, batches)  # type: ignore[assignment]
-        initialize_obs_moments(agent, env, 14, 6, seed=3)
+        initialize_obs_moments(agent, env, config, workers)
         assert [len(batch) for batch in batches] == [6, 6, 2]
         frames = newest(env.observations[1:])
         np.testing.assert_array_equal(np.concatenate(batches), frames)
@@ -193,8 +194,9 @@ def test_a_random_agent_starts_them_and_merges_once_per_rollout_length() -> None
 
 def test_the_random_agent_plays_all_actions_equally_and_by_its_seed() -> None:
     def actions(seed: int) -> Array:
-        with small_learner(ToyEnv(16)) as (_, env, agent, _, _):
-            initialize_obs_moments(agent, env, 15, 5, seed)
+        settings = {"seed": seed, "obs_norm_steps": 15}
+        with small_learner(ToyEnv(16), **settings) as (config, env, agent, _, workers):
+            initialize_obs_moments(agent, env, config, workers)
             return np.stack(env.actions_of[-1])
 
     first = actions(1)
@@ -208,6 +210,10 @@ def test_the_random_agent_plays_all_actions_equally_and_by_its_seed() -> None:
 # --- scale of the reward ----------------------------------------------------------------------
 
 
+def scale(parts: Learner, rewards: Array) -> Array:
+    return scale_intrinsic_rewards(parts.agent, rewards, parts.config.rnd, parts.workers)
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 # with gamma 0, returns near 1000 that hardly differ: a float32 variance is far off
 @pytest.mark.parametrize(("gamma", "offset"), [(0.99, 0.0), (0.0, 1000.0)])
@@ -218,8 +224,8 @@ def test_rewards_are_divided_by_the_running_std_of_their_discounted_returns(
     rollouts = [
         (offset + size * rng.random((STEPS, 4))).astype(np.float32) for size in (1.0, 5.0, 0.2, 1.0)
     ]
-    with small_learner(int_return_direction=direction, int_gamma=gamma) as (config, _, agent, _, _):
-        scaled = [scale_intrinsic_rewards(agent, rewards, config.rnd) for rewards in rollouts]
+    with small_learner(int_return_direction=direction, int_gamma=gamma) as parts:
+        scaled = [scale(parts, rewards) for rewards in rollouts]
     expected = learner.scaled_intrinsic_rewards(rollouts, gamma, direction)
     for actual, want in zip(scaled, expected, strict=True):
         assert actual.dtype == np.float32
@@ -229,16 +235,17 @@ def test_rewards_are_divided_by_the_running_std_of_their_discounted_returns(
 def test_the_first_rollout_counts_in_its_own_scale() -> None:
     # returns 1 and 3 over time, for both environments: variance 1, if only for the prior's share
     rewards = np.array([[1, 1], [3 - 0.99, 3 - 0.99]], np.float32)
-    with small_learner(ToyEnv(2), rollout_steps=2) as (config, _, agent, _, _):
-        scaled = scale_intrinsic_rewards(agent, rewards, config.rnd)
+    with small_learner(ToyEnv(2), rollout_steps=2) as parts:
+        scaled = scale(parts, rewards)
     np.testing.assert_allclose(scaled, rewards, rtol=1e-4)
 
 
 def test_the_scale_follows_time_and_not_the_environments() -> None:
     rewards = np.zeros((STEPS, 4), np.float32)
     rewards[:, 0] = 1  # one environment that is paid at every step
-    with small_learner() as (config, _, agent, _, _):
-        scale_intrinsic_rewards(agent, rewards, config.rnd)
+    with small_learner() as parts:
+        scale(parts, rewards)
+        agent = parts.agent
         np.testing.assert_allclose(
             agent.int_return_filter.carry, [(1 - 0.99**6) / (1 - 0.99), 0, 0, 0]
         )
@@ -251,8 +258,8 @@ def test_the_scaled_reward_is_clipped_only_on_request() -> None:
     rewards = np.random.default_rng(0).random((STEPS, 4)).astype(np.float32)
 
     def scaled(clip: float | None) -> Array:
-        with small_learner(int_reward_clip=clip) as (config, _, agent, _, _):
-            return scale_intrinsic_rewards(agent, rewards, config.rnd)
+        with small_learner(int_reward_clip=clip) as parts:
+            return scale(parts, rewards)
 
     free = scaled(None)
     clip = float(np.median(free))
@@ -387,9 +394,15 @@ def test_the_bonus_is_in_the_advantages_that_the_update_learns_from(training: Tr
 
 
 def test_extrinsic_rewards_are_signs_unless_clipping_is_off() -> None:
-    with small_learner(ending_env()) as (config, env, agent, rollout, workers):
-        collect(agent, env, rollout, workers)
-        np.testing.assert_array_equal(extrinsic_rewards(rollout, config.env), np.sign(env.rewards))
-        unclipped = dataclasses.replace(config.env, reward_clipping=False)
-        np.testing.assert_array_equal(extrinsic_rewards(rollout, unclipped), env.rewards)
-        np.testing.assert_array_equal(rollout.rewards_raw, env.rewards)
+    for clips, trained_on in ((True, np.sign), (False, np.asarray)):
+        with small_learner(ending_env(), reward_clipping=clips) as (
+            _,
+            env,
+            agent,
+            rollout,
+            workers,
+        ):
+            collect(agent, env, rollout, workers)
+            actual = rollout.clipped(rollout.rewards_raw)
+            np.testing.assert_array_equal(actual, trained_on(env.rewards))
+            np.testing.assert_array_equal(rollout.rewards_raw, env.rewards)

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from tests.reference.learner import small_config
+from tests.reference.learner import ToyEnv, small_config, small_learner
 
 from rndfast.agent import Agent
 from rndfast.rollout import Rollout, collect
-from rndfast.rooms import NEVER, Rooms
-from rndfast.train import make_env
+from rndfast.rooms import NEVER, Rooms, earliest_visits
+from rndfast.train import episode_metrics, make_env
 from rndfast.workers import Workers
 
 Array = NDArray[Any]
@@ -50,11 +49,19 @@ def test_rooms_of_episodes_and_first_visits_are_those_of_the_whole_history() -> 
     assert (
         dict(zip(found.tolist(), rooms.first_visits[found].tolist(), strict=True)) == first_visits
     )
-    assert rooms.num_found == len(first_visits)
+
+
+def test_the_rooms_of_several_processes_are_those_of_any() -> None:
+    never = NEVER
+    parts = [[5, never, 9, never], [7, 2, never, never], [6, 8, 9, never]]
+    together = earliest_visits([np.array(part) for part in parts])
+    np.testing.assert_array_equal(together, [5, 2, 9, never])
 
 
 def test_a_game_without_rooms_has_none() -> None:
-    assert Rooms(3).num_found is None
+    with small_learner() as parts:
+        collect(parts.agent, parts.env, parts.rollout, parts.workers)
+        assert episode_metrics(parts.rollout, parts.workers.ranks)["rnd/rooms"] is None
 
 
 def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
@@ -75,6 +82,7 @@ def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
         assert set(found.tolist()) == start  # ten steps are not enough to leave it
         assert rollout.rooms.first_visits[found].tolist() == [1002]  # after the first step
         assert rollout.episodes.rooms == [1, 1]
+        assert episode_metrics(rollout, workers.ranks)["rnd/rooms"] == len(start)
         other = Rollout(config, agent)
         other.load_state(rollout.state())
         np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)
@@ -82,11 +90,11 @@ def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
 
 
 def test_a_state_without_rooms_or_of_other_sizes_is_refused_by_name() -> None:
-    rollout = Rollout(small_config(num_envs=2), torch.device("cpu"))
+    with small_learner(ToyEnv(2)) as parts, small_learner(ToyEnv(4)) as others:
+        rollout, other = parts.rollout, others.rollout
     state = rollout.state()
     del state["rooms.visited"]
     with pytest.raises(ValueError, match=r"^state 'rooms.visited' must .* nothing of this name$"):
         rollout.load_state(state)
-    other = Rollout(small_config(num_envs=4), torch.device("cpu"))
     with pytest.raises(ValueError, match=r"^state 'frames' must have shape \(4, 4, .* \(4, 2, "):
         other.load_state(rollout.state())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from tests.reference.halves import Step, SteppedTogether
 
@@ -42,8 +43,9 @@ class PeriodicEnv(SteppedTogether):
     on the action.
     """
 
-    num_actions = 3
     num_envs = NUM_ENVS
+    single_observation_space = Box(0, 255, (1, SIDE, SIDE), np.uint8)
+    single_action_space = Discrete(3)
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,9 +53,9 @@ class PeriodicEnv(SteppedTogether):
         self._pictures = rng.integers(0, 256, (STEPS, NUM_ENVS, SIDE, SIDE), dtype=np.uint8)
         self._t = 0
         self._episode_return = np.zeros(NUM_ENVS, np.float32)
-        self.reset_seeds: list[int | None] = []
+        self.reset_seeds: list[int | list[int] | None] = []
 
-    def reset(self, *, seed: int | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
+    def reset(self, *, seed: int | list[int] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start every environment's episode."""
         self.reset_seeds.append(seed)
         self._t = 0

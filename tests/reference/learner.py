@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from tests.reference import rl
@@ -22,6 +23,8 @@ from torch import nn
 
 from rndfast.agent import Agent
 from rndfast.config import Config
+from rndfast.networks import PolicyNetwork, PolicyOutput
+from rndfast.observations import FrameStore
 from rndfast.rollout import Rollout
 from rndfast.workers import Workers
 
@@ -176,10 +179,8 @@ def leaky_relu(values: Array) -> Array:
     return np.where(values < 0, 0.2 * values, values)
 
 
-def policy_outputs(
-    layers: list[Layer], observations: Array
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Logits ``(B, A)``, extrinsic and intrinsic values ``(B,)`` of stacks in [0, 1]."""
+def policy_outputs(layers: list[Layer], observations: Array) -> tuple[Float64Array, Float64Array]:
+    """Logits ``(B, A)`` and values ``(B, V)`` of stacks in [0, 1]."""
     conv1, conv2, conv3, fc, fc_additional, actor_residual, critic_residual, *heads = layers
     hidden = relu(convolve(observations.astype(np.float64), conv1, 4))
     hidden = relu(convolve(hidden, conv2, 2))
@@ -188,8 +189,8 @@ def policy_outputs(
     hidden = relu(dense(hidden, fc_additional))
     actor = hidden + relu(dense(hidden, actor_residual))
     critic = hidden + relu(dense(hidden, critic_residual))
-    logits, ext_values, int_values = heads
-    return dense(actor, logits), dense(critic, ext_values)[:, 0], dense(critic, int_values)[:, 0]
+    logits, values = heads
+    return dense(actor, logits), dense(critic, values)
 
 
 def feature_outputs(layers: list[Layer], frames: Array) -> Float64Array:
@@ -223,6 +224,7 @@ class ToyEnv(SteppedTogether):
     stack_num = 4
     height = 44
     width = 52
+    single_action_space = Discrete(num_actions)
 
     def __init__(
         self,
@@ -235,6 +237,8 @@ class ToyEnv(SteppedTogether):
         super().__init__()
         self.num_envs = num_envs
         self.is_rgb = is_rgb
+        self._frame_shape = (self.height, self.width) + (3,) * is_rgb
+        self.single_observation_space = Box(0, 255, (self.stack_num, *self._frame_shape), np.uint8)
         self._terminated, self._truncated = set(terminated), set(truncated)
         self._serials = [0] * num_envs
         # one entry for each reset
@@ -253,7 +257,7 @@ class ToyEnv(SteppedTogether):
         """``(steps, N)``: rewards since the last reset."""
         return np.stack(self.rewards_of[-1])
 
-    def reset(self, *, seed: int | None = None) -> tuple[Array, dict[str, Any]]:
+    def reset(self, *, seed: int | list[int] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode in each environment; the frames do not depend on ``seed``."""
         del seed
         self._episodes = [[self._new_frame(n)] for n in range(self.num_envs)]
@@ -311,8 +315,7 @@ class ToyEnv(SteppedTogether):
     def _new_frame(self, n: int) -> Array:
         self._serials[n] += 1
         rng = np.random.default_rng((n, self._serials[n]))
-        shape = (self.height, self.width) + (3,) * self.is_rgb
-        frame = rng.integers(0, 256, shape, np.uint8)
+        frame = rng.integers(0, 256, self._frame_shape, np.uint8)
         frame[0, 0] = n
         frame[0, 1] = self._serials[n]
         return frame
@@ -384,6 +387,15 @@ def shake(module: nn.Module) -> None:
             parameter.add_(torch.from_numpy(rng.normal(0, 0.05, parameter.shape)))
 
 
+def act(policy: PolicyNetwork, observations: torch.Tensor) -> PolicyOutput:
+    """What a policy without memory says of ``(B, ...)`` observations."""
+    batch_size = len(observations)
+    output: PolicyOutput = policy(
+        observations, torch.zeros(batch_size, 0), torch.zeros((1, batch_size), dtype=torch.bool)
+    )
+    return output
+
+
 def images(blocks: torch.Tensor) -> Array:
     """``(B, C, H, W)``: what a network is given as ``(B, 16 * C, H / 4, W / 4)`` blocks."""
     return images_of(blocks.detach().permute(0, 2, 3, 1).numpy())
@@ -393,6 +405,18 @@ def pixels(plain: torch.Tensor) -> Array:
     """``(B, C, H, W)``: what a plain network is given."""
     images: Array = plain.detach().numpy().copy()
     return images
+
+
+def frame_store(rollout: Rollout) -> FrameStore:
+    """The rollout's observations, which are images."""
+    assert isinstance(rollout.observations, FrameStore)
+    return rollout.observations
+
+
+def arrays_of(rollout: Rollout) -> dict[str, Array]:
+    """All arrays of a rollout and of its observations, by name."""
+    everything = vars(rollout) | vars(rollout.observations)
+    return {name: value for name, value in everything.items() if isinstance(value, np.ndarray)}
 
 
 def record_inputs(
