@@ -227,7 +227,6 @@ def update(
             totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + share_of_norm
             agent.optimizer.step()
 
-    require_finite("weights", torch.stack([weights.detach().sum() for weights in agent.parameters]))
     figures = torch.stack(list(totals.values())).tolist()  # waits for a GPU, once
     losses = ranks.sum_values(dict(zip(totals, figures, strict=True)))
     metrics = {f"losses/{name}": value for name, value in losses.items()}
@@ -237,6 +236,8 @@ def update(
         metrics["rnd/feature_variance"] = float(moments.var.mean())
     for name, value in metrics.items():
         require_finite(name, value)
+    # last: a loss that is not finite is named, not the weights that it spoiled
+    require_finite("weights", torch.stack([weights.detach().sum() for weights in agent.parameters]))
     return metrics
 
 
