@@ -220,8 +220,10 @@ def update(
                 for name, mean in share.means.items():
                     totals[name] = totals.get(name, 0.0) + mean / num_updates
             ranks.sum_gradients(agent.parameters)
-            # without a bound the norm is only looked at
-            norm = torch.nn.utils.clip_grad_norm_(agent.parameters, ppo.max_grad_norm or math.inf)
+            gradients = [p.grad for p in agent.parameters if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            if ppo.max_grad_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(agent.parameters, ppo.max_grad_norm, norm)
             # every rank has the whole norm, and of the losses a share
             share_of_norm = norm / (num_updates * ranks.world_size)
             totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + share_of_norm
