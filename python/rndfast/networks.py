@@ -2,7 +2,7 @@
 
 All weights are orthogonal, all biases zero, all convolutions without padding. Inputs are images
 ``(B, C, H, W)``, the same pixels as blocks (`FirstConvolution`), or vectors ``(B, D)``, where
-two linear layers take the place of the convolutions.
+two linear layers take the place of the convolutions and the first has normal biases.
 """
 
 from __future__ import annotations
@@ -89,12 +89,16 @@ def _encoder(
         ValueError: Images are too small for the three convolutions.
     """
     if len(observation_shape) == 1:
-        first = nn.Linear(observation_shape[0], VECTOR_UNITS)
+        num_inputs = observation_shape[0]
+        # Units bend where their inputs and bias cancel, and only bends are hard to predict. With
+        # this gain each unit's sum has a deviation of 2 * sqrt(2), however many inputs there are,
+        # so that with normal biases nearly all bend among the observations.
+        gain = 2 * RELU_GAIN * max(1.0, math.sqrt(VECTOR_UNITS / num_inputs))
+        first = nn.Linear(num_inputs, VECTOR_UNITS)
         second = nn.Linear(VECTOR_UNITS, VECTOR_UNITS)
-        layers: list[nn.Module] = []
-        for linear in (first, second):
-            layers += [_orthogonal(linear, RELU_GAIN, generator), activation]
-            nn.init.normal_(linear.bias, generator=generator)
+        layers: list[nn.Module] = [_orthogonal(first, gain, generator), activation]
+        nn.init.normal_(first.bias, generator=generator)
+        layers += [_orthogonal(second, RELU_GAIN, generator), activation]
         return _Encoder(layers, VECTOR_UNITS)
     channels, height, width = observation_shape
     layers = [
