@@ -326,19 +326,28 @@ PRESETS: dict[Preset, Config] = {
     ),
     # control tasks of a few numbers, on a CPU
     "classic": Config(
-        env=EnvConfig(env_id="MountainCar-v0", num_envs=32, reward_clipping=False),
+        env=EnvConfig(env_id="MountainCar-v0", num_envs=16, reward_clipping=False),
         ppo=PpoConfig(
-            learning_rate=3e-4,
+            learning_rate=5e-4,
             ext_gamma=0.99,
+            gae_lambda=0.98,
             ext_coef=1.0,
             norm_adv=True,
             clip_coef=0.2,
-            ent_coef=0.01,
+            ent_coef=0.02,
             vf_coef=0.5,
             max_grad_norm=0.5,
+            # of the intrinsic head, small errors would drown advantages that are small by then
+            two_value_heads=False,
+            episodic_int_return=True,
             bootstrap_truncated=True,
         ),
-        rnd=RndConfig(predictor_proportion="auto", obs_norm_steps=128, num_features=64),
+        rnd=RndConfig(
+            predictor_proportion="auto",
+            predictor_hidden_layers=0,
+            obs_norm_steps=128,
+            num_features=64,
+        ),
         run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
     ),
     # the settings of the common single-file PyTorch script (cleanrl's ppo_rnd_envpool.py)
