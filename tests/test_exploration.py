@@ -74,7 +74,7 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
         return capsys.readouterr().out
 
     monkeypatch.setattr(subprocess, "Popen", HereAndNow)
-    runs = {name: tmp_path / "mountain-car" / f"{name}-1" for name in ("ppo", "rnd")}
+    runs = {name: tmp_path / "mountain-car" / f"{name}-11" for name in ("ppo", "rnd")}
     runs["ppo"].mkdir(parents=True)  # stopped before its first checkpoint
     explore(8_192)
     shown = explore(12_288)
@@ -83,7 +83,7 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
         rows = read_metrics(run_dir / "metrics.jsonl")
         assert [row["transitions"] for row in rows] == [4_096, 8_192, 12_288]
         assert (rows[0]["rnd/intrinsic_reward"] is not None) == (name == "rnd")
-        assert "resuming from" in (run_dir.parent / f"{name}-1.log").read_text()
+        assert "resuming from" in (run_dir.parent / f"{name}-11.log").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {
         "mountain-car", "mountain-car.png", "exploration.json", "exploration.md",
     }  # fmt: skip
@@ -100,7 +100,7 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
 
     tasks = {"mountain-car": [*exploration.TASKS["mountain-car"], "--ent-coef=0.5"]}
     monkeypatch.setattr(exploration, "TASKS", tasks)
-    with pytest.raises(ValueError, match=r"ppo-1 was trained with other settings"):
+    with pytest.raises(ValueError, match=r"ppo-11 was trained with other settings"):
         explore(8_192)
 
 
@@ -120,9 +120,9 @@ def test_a_run_that_fails_ends_the_experiment_and_says_where_to_look(
     monkeypatch.setattr(exploration, "TASKS", {"task": long})
     algorithms = {"good": [], "bad": ["--env-id=NoSuchEnv-v0"]}
     monkeypatch.setattr(exploration, "ALGORITHMS", algorithms)
-    with pytest.raises(RuntimeError, match=r"bad-1 failed, see .*bad-1\.log"):
+    with pytest.raises(RuntimeError, match=r"bad-11 failed, see .*bad-11\.log"):
         exploration.main(["--seeds=1", "--jobs=2", "--tasks=task", f"--output={tmp_path}"])
-    assert "NoSuchEnv" in (tmp_path / "task" / "bad-1.log").read_text()
+    assert "NoSuchEnv" in (tmp_path / "task" / "bad-11.log").read_text()
     good, bad = started
     assert bad.returncode == 1
     assert good.returncode in (143, -signal.SIGTERM)  # saved, or not even begun
