@@ -16,10 +16,11 @@ import pytest
 from benchmarks import exploration
 
 from rndfast.cli import main
-from rndfast.config import Config, EnvConfig
+from rndfast.config import PRESETS, Config, EnvConfig
 from rndfast.metrics import read_metrics
 from rndfast.plot import Run
 
+ROLLOUT = PRESETS["classic"].rollout_transitions
 ARGUMENTS = ["--tasks=mountain-car", "--seeds=1", "--jobs=2"]
 
 
@@ -76,12 +77,12 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
     monkeypatch.setattr(subprocess, "Popen", HereAndNow)
     runs = {name: tmp_path / "mountain-car" / f"{name}-11" for name in ("ppo", "rnd")}
     runs["ppo"].mkdir(parents=True)  # stopped before its first checkpoint
-    explore(8_192)
-    shown = explore(12_288)
+    explore(2 * ROLLOUT)
+    shown = explore(3 * ROLLOUT)
     assert shown.startswith("2 runs, 0 of them finished\n")
     for name, run_dir in runs.items():
         rows = read_metrics(run_dir / "metrics.jsonl")
-        assert [row["transitions"] for row in rows] == [4_096, 8_192, 12_288]
+        assert [row["transitions"] for row in rows] == [ROLLOUT, 2 * ROLLOUT, 3 * ROLLOUT]
         assert (rows[0]["rnd/intrinsic_reward"] is not None) == (name == "rnd")
         assert "resuming from" in (run_dir.parent / f"{name}-11.log").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -89,7 +90,7 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
     }  # fmt: skip
 
     monkeypatch.setattr(subprocess, "Popen", None)  # nothing is started any more
-    shown = explore(8_192)
+    shown = explore(2 * ROLLOUT)
     assert shown.startswith("2 runs, 2 of them finished\n")
     assert "| mountain-car | RND | 1 | 12,288 | " in shown
     report = json.loads((tmp_path / "exploration.json").read_text())
@@ -101,7 +102,7 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
     tasks = {"mountain-car": [*exploration.TASKS["mountain-car"], "--ent-coef=0.5"]}
     monkeypatch.setattr(exploration, "TASKS", tasks)
     with pytest.raises(ValueError, match=r"ppo-11 was trained with other settings"):
-        explore(8_192)
+        explore(2 * ROLLOUT)
 
 
 def test_a_run_that_fails_ends_the_experiment_and_says_where_to_look(
