@@ -6,6 +6,7 @@ Importing the package registers every game as ``rndfast/<Game>-v5`` with Gymnasi
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 try:
     from rndfast._core import DiscountedReturnFilter, RunningMoments, ThreadPool, gae
@@ -20,12 +21,16 @@ except ModuleNotFoundError as error:
 from rndfast.console import Console
 from rndfast.envs import AtariVectorEnv, register_envs
 
+if TYPE_CHECKING:
+    from rndfast.bonus import RNDBonus
+
 __version__ = version("rndfast")
 
 __all__ = [
     "AtariVectorEnv",
     "Console",
     "DiscountedReturnFilter",
+    "RNDBonus",
     "RunningMoments",
     "ThreadPool",
     "__version__",
@@ -33,3 +38,11 @@ __all__ = [
 ]
 
 register_envs()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RNDBonus":  # imported when it is asked for: it takes torch
+        from rndfast.bonus import RNDBonus
+
+        return RNDBonus
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

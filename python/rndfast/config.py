@@ -240,6 +240,11 @@ class RndConfig:
         _require(self.obs_clip > 0.0, "obs_clip", "above 0", self.obs_clip)
         _require_positive(self, "int_reward_clip")
 
+    def proportion_with(self, num_envs: int) -> float:
+        """Share of each minibatch that trains the predictor, as a number."""
+        proportion = self.predictor_proportion
+        return min(1.0, 32 / num_envs) if proportion == "auto" else float(proportion)
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -303,8 +308,7 @@ class Config:
     @property
     def predictor_proportion(self) -> float:
         """Share of each minibatch that trains the predictor."""
-        proportion = self.rnd.predictor_proportion
-        return min(1.0, 32 / self.env.num_envs) if proportion == "auto" else float(proportion)
+        return self.rnd.proportion_with(self.env.num_envs)
 
     @property
     def rollout_transitions(self) -> int:
