@@ -1,0 +1,151 @@
+"""The examples do what they show, with budgets of seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from examples import cleanrl_ppo_rnd, sb3_ppo
+from examples.cleanrl_ppo_rnd import Batch
+from tests.reference import rl
+from torch import nn
+
+EXAMPLES = Path(cleanrl_ppo_rnd.__file__).parent
+ATARI, CART_POLE = "rndfast/MontezumaRevenge-v5", "CartPole-v1"
+
+# small enough for seconds
+SMALL: dict[str, Any] = {"num_envs": 2, "rollout_steps": 16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: on busy cores several are far slower."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def parameters(module: nn.Module) -> list[torch.Tensor]:
+    return [parameter.detach() for parameter in module.parameters() if parameter.requires_grad]
+
+
+def assert_learned(trained: nn.Module, untrained: nn.Module) -> None:
+    for now, before in zip(parameters(trained), parameters(untrained), strict=True):
+        assert torch.isfinite(now).all()
+        assert not torch.equal(now, before)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_are_scripts(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, path, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--total-steps INT" in done.stdout
+
+
+# --- Stable-Baselines3 ------------------------------------------------------------------------
+
+
+def test_sb3_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    untrained = sb3_ppo.main(0, **SMALL)
+    model = sb3_ppo.main(64, **SMALL)
+    assert model.num_timesteps == 64
+    assert_learned(model.policy, untrained.policy)
+    assert math.isfinite(model.logger.name_to_value["train/loss"])
+    assert re.search(r"total_timesteps +\| 64 ", capsys.readouterr().out)
+
+
+# --- torchrl ----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Creating .* which inherits from WeightUpdaterBase:DeprecationWarning"
+)
+def test_torchrl_collects_whole_episodes() -> None:
+    from examples import torchrl_collect
+
+    batches = torchrl_collect.main(2 * 2 * 200, num_envs=2, rollout_steps=200)
+    assert [batch.batch_size for batch in batches] == [torch.Size([2, 200])] * 2
+    steps: Any = torch.cat(batches, dim=1)
+    ended = steps["next", "done"][..., 0]
+    assert ended.any()
+    observations, following = steps["observation"], steps["next", "observation"]
+    # also where an episode ends, what follows an action is of the same episode ...
+    assert torch.equal(following[:, :, :-1], observations[:, :, 1:])
+    assert torch.equal(following[:, :-1][~ended[:, :-1]], observations[:, 1:][~ended[:, :-1]])
+    # ... and the next one begins afterwards
+    first = observations[:, 1:][ended[:, :-1]]
+    assert not first[:, :-1].any()
+    assert first[:, -1].any()
+
+    rewards, returns = steps["next", "reward_raw"], steps["next", "episode_return"]
+    assert returns.any()
+    returns_before = torch.where(ended, 0.0, returns)[:, :-1]
+    assert torch.equal(returns[:, 1:], returns_before + rewards[:, 1:])
+
+
+# --- PPO in one file --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", [ATARI, CART_POLE])
+def test_cleanrl_learns(env_id: str) -> None:
+    settings: dict[str, Any] = SMALL | {"env_id": env_id, "obs_norm_steps": 4}
+    untrained, new_bonus, no_log = cleanrl_ppo_rnd.main(0, **settings)
+    assert no_log == []
+    assert new_bonus.obs_moments.count.item() == pytest.approx(4 * 2 + 1e-4)
+    agent, bonus, log = cleanrl_ppo_rnd.main(3 * 2 * 16 + 1, **settings)
+    assert_learned(agent, untrained)
+    assert_learned(bonus, new_bonus)
+    assert bonus.obs_moments.count.item() == pytest.approx((4 + 3 * 16) * 2 + 1e-4)
+    assert [metrics["steps"] for metrics in log] == [32, 64, 96]
+    for metrics in log:
+        assert all(math.isfinite(value) for value in metrics.values())
+        assert metrics["losses/predictor"] > 0
+        assert metrics["charts/int_reward"] > 0
+
+
+def first_batch(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Batch:
+    """What the loop's first update learns from."""
+    batches: list[Batch] = []
+
+    def learn(*arguments: Any, **_: Any) -> dict[str, float]:
+        batches.append(arguments[3])
+        return {}
+
+    monkeypatch.setattr(cleanrl_ppo_rnd, "learn", learn)
+    cleanrl_ppo_rnd.main(32, obs_norm_steps=4, **SMALL, **settings)
+    return batches[0]
+
+
+@pytest.mark.parametrize("env_id", [ATARI, CART_POLE])
+def test_cleanrl_bonus_is_part_of_the_advantages(
+    env_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, once, twice = (
+        first_batch(monkeypatch, env_id=env_id, int_coef=coef) for coef in (0.0, 1.0, 2.0)
+    )
+    assert torch.equal(plain.observations, twice.observations)
+    assert torch.equal(plain.returns, twice.returns)
+    of_bonus = once.advantages - plain.advantages
+    assert of_bonus.all()
+    torch.testing.assert_close(twice.advantages - plain.advantages, 2 * of_bonus)
+
+
+def test_cleanrl_gae() -> None:
+    rng = np.random.default_rng(0)
+    rewards, values = rng.normal(size=(9, 3)), rng.normal(size=(10, 3))
+    ended = rng.random((9, 3)) < 0.3
+    arrays = (torch.from_numpy(array) for array in (rewards, values, 1.0 - ended))
+    got = cleanrl_ppo_rnd.gae(*arrays, gamma=0.9, gae_lambda=0.8)
+    expected = rl.gae(rewards, values[:-1], values[-1], ended, gamma=0.9, gae_lambda=0.8)
+    np.testing.assert_allclose(got, expected)
