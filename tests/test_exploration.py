@@ -92,7 +92,7 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
     monkeypatch.setattr(subprocess, "Popen", None)  # nothing is started any more
     shown = explore(2 * ROLLOUT)
     assert shown.startswith("2 runs, 2 of them finished\n")
-    assert "| mountain-car | RND | 1 | 12,288 | " in shown
+    assert "| mountain-car | RND | 1 | 6,144 | " in shown
     report = json.loads((tmp_path / "exploration.json").read_text())
     assert {name: of["seeds"] for name, of in report["tasks"]["mountain-car"].items()} == {
         "PPO": 1,
