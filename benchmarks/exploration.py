@@ -54,7 +54,11 @@ TASKS = {
     "door-key": [
         "--preset=classic",
         "--env-id=minigrid:MiniGrid-DoorKey-8x8-v0",
-        "--total-transitions=500000",
+        # advantages by the paper's rule: scaled to deviation 1, they would be the bonus alone as
+        # long as no reward has been found
+        *("--no-norm-adv", "--ent-coef=0.001", "--ext-coef=2", "--int-coef=0.1"),
+        *("--two-value-heads", "--no-episodic-int-return", "--predictor-hidden-layers=2"),
+        "--total-transitions=400000",
     ],
     "montezuma": ["--preset=laptop", "--total-transitions=1000000"],
 }
