@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rndfast.config import RunConfig
@@ -29,6 +33,19 @@ def test_a_row_goes_to_the_file_and_to_tensorboard(tmp_path: Path) -> None:
     scalars = [(event.step, event.value) for event in events.Scalars("losses/policy")]
     assert scalars == [(64, 0.25), (128, 0.5)]
     assert events.Tags()["scalars"] == ["losses/policy"]  # what has no value is not drawn
+
+
+def test_an_image_is_shown_in_tensorboard(tmp_path: Path) -> None:
+    pixels = torch.arange(6, dtype=torch.float64).reshape(1, 2, 3) * 50
+    writer = MetricsWriter(RunConfig(run_dir=tmp_path), {}, transitions=0)
+    writer.write_image("rnd/observation_mean", pixels, 64)
+    writer.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    (image,) = events.Images("rnd/observation_mean")
+    assert (image.step, image.height, image.width) == (64, 2, 3)
+    shown = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert("L"))
+    np.testing.assert_array_equal(shown, pixels[0].numpy())
 
 
 def test_rows_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> None:
