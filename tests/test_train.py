@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.train
@@ -287,3 +290,19 @@ def test_resume_skips_a_damaged_checkpoint_and_says_so(
     assert all(torch.equal(tensor, again[name]) for name, tensor in expected.items())
     rows = read_metrics(config.run.run_dir / "metrics.jsonl")
     assert [row["transitions"] for row in rows] == [ROLLOUT * k for k in (1, 2, 3, 4)]
+
+
+def test_tensorboard_shows_the_mean_observation_at_each_checkpoint(
+    tmp_path: Path, periodic_env: PeriodicEnv
+) -> None:
+    config = tiny_config(tmp_path / "run", checkpoint_interval_rollouts=2)
+    train(config, view=silent)
+    events = EventAccumulator(str(config.run.run_dir / "tensorboard"))
+    events.Reload()
+    images = events.Images("rnd/observation_mean")
+    assert [image.step for image in images] == [2 * ROLLOUT, 4 * ROLLOUT]
+    encoded = io.BytesIO(images[-1].encoded_image_string)
+    shown = np.asarray(Image.open(encoded).convert("L"), np.float64)
+    mean = newest_state(config)["obs_moments.mean"][0].numpy()
+    assert np.abs(shown - mean).max() <= 1
+    assert np.ptp(mean) > 50
