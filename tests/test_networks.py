@@ -14,8 +14,8 @@ from tests.reference import learner
 from tests.reference.learner import act, layers_of, small_learner
 from torch import nn
 
-from rndfast.distributions import Categorical
-from rndfast.networks import PolicyNetwork, RndNetworks
+from rndfast.distributions import ActionDistribution, Categorical, DiagonalGaussian
+from rndfast.networks import Memory, PolicyNetwork, RndNetworks
 
 Array = NDArray[Any]
 NUM_ACTIONS = 18
@@ -209,6 +209,201 @@ def test_outputs_are_float32_in_bfloat16_too() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         outputs = [*act(policy, torch.zeros(2, 4, 44, 44)), rnd.target(torch.zeros(2, 1, 44, 44))]
     assert {output.dtype for output in outputs} == {torch.float32}
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+SIZE = 16
+
+
+def make_memory() -> Memory:
+    memory = Memory(SIZE, torch.Generator().manual_seed(0))
+    learner.shake(memory)
+    return memory
+
+
+@pytest.mark.parametrize("is_anew", [False, True])
+@pytest.mark.parametrize("num_steps", [1, 9])
+def test_the_memory_is_the_documented_unit_and_empty_where_an_episode_begins(
+    num_steps: int, is_anew: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(num_steps, 5, SIZE)).astype(np.float32)
+    before = rng.normal(size=(5, SIZE)).astype(np.float32)
+    is_first = np.zeros((num_steps, 5), bool)
+    if is_anew:  # at the first and the last step, in two steps running, in several and in none
+        is_first[0, 0] = is_first[-1, 1] = is_first[num_steps // 2, [2, 3]] = True
+        is_first[min(4, num_steps - 1) :, 3] = True
+    memory = make_memory()
+    with torch.no_grad():
+        outputs, after = memory.remember(
+            *map(torch.from_numpy, (inputs.reshape(-1, SIZE), before, is_first))
+        )
+    expected = learner.remember(memory, inputs, before, is_first)
+    np.testing.assert_allclose(outputs.numpy(), expected.reshape(-1, SIZE), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after.numpy(), expected[-1], rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_before_an_episode_s_first_observation_is_remembered() -> None:
+    memory = make_memory()
+    rng = torch.Generator().manual_seed(0)
+    inputs = torch.randn(4 * 2, SIZE, generator=rng)
+    is_first = torch.tensor([[False, False], [False, False], [True, False], [False, False]])
+
+    def outputs(inputs: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        return memory.remember(inputs, before, is_first)[0].view(4, 2, SIZE)
+
+    with torch.no_grad():
+        one = outputs(inputs, torch.zeros(2, SIZE))
+        changed = inputs.clone()
+        changed[:2] += 1
+        other = outputs(changed, torch.ones(2, SIZE))
+    assert torch.equal(one[2:, 0], other[2:, 0])
+    assert not torch.isclose(one[:2], other[:2]).all(dim=2).any()
+    assert not torch.isclose(one[2:, 1], other[2:, 1]).all(dim=1).any()
+
+
+def test_a_new_memory_is_orthogonal_gate_by_gate_without_biases() -> None:
+    memory = Memory(SIZE, torch.Generator().manual_seed(0))
+    for name, parameter in memory.named_parameters():
+        values = parameter.detach().double().numpy()
+        if "bias" in name:
+            assert not values.any()
+        else:
+            gates = np.split(values, 3)
+            for gate in gates:
+                assert_orthogonal(gate, 1.0)
+            assert not np.allclose(gates[0], gates[1])
+
+
+def make_recurrent_policy(seed: int = 0) -> PolicyNetwork:
+    generator = torch.Generator().manual_seed(seed)
+    return PolicyNetwork((4, 44, 52), Categorical(5), 2, generator, is_recurrent=True)
+
+
+def test_the_recurrent_policy_has_its_documented_sizes() -> None:
+    policy = make_recurrent_policy()
+    shapes = [weight.shape for weight, _ in layers_of(policy)]
+    assert shapes == [
+        (32, 4, 8, 8),
+        (64, 32, 4, 4),
+        (64, 64, 4, 4),
+        (256, 64 * 1 * 2),
+        (256, 256),
+        (256, 256),
+        (5, 256),
+        (2, 256),
+    ]
+    assert policy.memory_size == 256
+    assert make_policy(0, 44, 52).memory_size == 0
+
+
+def test_the_recurrent_policy_equals_numpy() -> None:
+    policy = make_recurrent_policy()
+    learner.shake(policy)
+    rng = np.random.default_rng(0)
+    observations = rng.random((3, 2, 4, 44, 52)).astype(np.float32)
+    before = rng.normal(size=(2, 256)).astype(np.float32)
+    is_first = np.array([[False, True], [False, False], [True, False]])
+    expected = learner.recurrent_outputs(policy, observations, before, is_first)
+    with torch.no_grad():
+        actual = policy(
+            *map(torch.from_numpy, (observations.reshape(-1, 4, 44, 52), before, is_first))
+        )
+    wanted = (expected.logits.reshape(-1, 5), expected.values.reshape(-1, 2), expected.memory[-1])
+    for values, want in zip(actual, wanted, strict=True):
+        assert values.dtype == torch.float32
+        np.testing.assert_allclose(values.numpy(), want, rtol=1e-4, atol=1e-4)
+        assert np.ptp(want) > 1e-2
+
+
+def test_memory_is_float32_in_bfloat16_too() -> None:
+    policy = make_recurrent_policy()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        outputs = policy(
+            torch.zeros(2, 4, 44, 52), torch.zeros(2, 256), torch.zeros(1, 2, dtype=torch.bool)
+        )
+    assert {output.dtype for output in outputs} == {torch.float32}
+
+
+# --- vectors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distribution", [Categorical(5), DiagonalGaussian(3)])
+@pytest.mark.parametrize("num_values", [1, 2])
+def test_the_policy_of_vectors_equals_numpy(
+    distribution: ActionDistribution, num_values: int
+) -> None:
+    policy = PolicyNetwork((7,), distribution, num_values, torch.Generator().manual_seed(0))
+    learner.shake(policy)
+    vectors = np.random.default_rng(0).normal(size=(6, 7)).astype(np.float32)
+    layers = layers_of(policy)
+    assert [weight.shape for weight, _ in layers[:4]] == [(64, 7), (64, 64), (64, 64), (64, 64)]
+    outputs, values = learner.policy_outputs(layers, vectors)
+    with torch.no_grad():
+        actual = act(policy, torch.from_numpy(vectors))
+    if isinstance(distribution, DiagonalGaussian):
+        log_std = policy.get_parameter("actor.log_std").detach().numpy()
+        outputs = np.concatenate((outputs, np.tile(log_std, (6, 1))), axis=1)
+    assert values.shape == (6, num_values)
+    np.testing.assert_allclose(actual.action_params.numpy(), outputs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual.values.numpy(), values, rtol=1e-4, atol=1e-5)
+    assert np.ptp(outputs, axis=0)[0] > 1e-2
+
+
+def test_deviations_start_at_one_and_learn() -> None:
+    policy = PolicyNetwork((7,), DiagonalGaussian(3), 2, torch.Generator().manual_seed(0))
+    log_std = policy.get_parameter("actor.log_std")
+    assert log_std.tolist() == [0, 0, 0]
+    assert log_std.requires_grad
+
+
+@pytest.mark.parametrize("num_hidden_layers", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(7,), (1, 44, 52)])
+def test_features_equal_numpy_and_the_predictor_has_the_hidden_layers_asked_for(
+    shape: tuple[int, ...], num_hidden_layers: int
+) -> None:
+    networks = RndNetworks(
+        shape,
+        num_features=16,
+        leaky_relu_slope=0.2,
+        predictor_hidden_layers=num_hidden_layers,
+        generator=torch.Generator().manual_seed(0),
+    )
+    target, predictor = ([w.shape for w, _ in layers_of(n)] for n in networks.children())
+    assert predictor[: len(target)] == target
+    assert predictor[len(target) :] == [(16, 16)] * num_hidden_layers
+    if shape == (7,):
+        assert target == [(64, 7), (64, 64), (16, 64)]
+    learner.shake(networks)
+    observations = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    for network in (networks.target, networks.predictor):
+        expected = learner.feature_outputs(layers_of(network), observations)
+        with torch.no_grad():
+            actual = network(torch.from_numpy(observations)).numpy()
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+        assert np.ptp(expected) > 1e-2
+
+
+@pytest.mark.parametrize("size", [7, 64, 147])
+def test_first_units_of_vectors_have_sums_of_one_size_and_normal_biases(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    policy = PolicyNetwork((size,), Categorical(5), 2, generator)
+    networks = RndNetworks((size,), num_features=16, leaky_relu_slope=0.2, generator=generator)
+    for network, gains in (
+        (policy, [math.sqrt(2), 0.1, 0.1, 0.01]),
+        (networks.target, [math.sqrt(2)] * 2),
+        (networks.predictor, [math.sqrt(2)] * 4),
+    ):
+        (first, first_biases), *layers = layers_of(network)
+        # orthogonal, and of inputs with variance 1 the sums of the 64 units have variance 8
+        assert_orthogonal(first, math.sqrt(8 * 64 / min(64, size)))
+        assert (first**2).sum() / 64 == pytest.approx(8)
+        assert abs(first_biases.mean()) < 4 / np.sqrt(64)
+        assert abs((first_biases**2).mean() - 1) < 4 * np.sqrt(2 / 64)
+        for (weight, bias), gain in zip(layers, gains, strict=False):
+            assert_orthogonal(weight, gain)
+            assert not bias.any()
 
 
 # --- what learns ------------------------------------------------------------------------------

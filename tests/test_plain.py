@@ -17,12 +17,12 @@ from tests.reference.learner import (
     ToyEnv,
     layers_of,
     newest,
-    pixels,
     record_inputs,
     scaled,
     shake,
     small_config,
     small_learner,
+    unchanged,
 )
 
 from rndfast.checkpoint import load_checkpoint, save_checkpoint
@@ -299,7 +299,7 @@ def test_each_step_is_one_of_adam_on_a_slice_of_environments() -> None:
             adam.step(parameter.grad.numpy())
 
     plain.optimizer.register_step_pre_hook(follow)
-    inputs = record_inputs(plain.policy, pixels)
+    inputs = record_inputs(plain.policy, unchanged)
     plain.update(batch)
     slices = [batch.observations[:, envs].flatten(0, 1).numpy() for envs in ([0, 1], [2, 3])]
     assert len(inputs) == 4
@@ -332,7 +332,7 @@ def test_an_iteration_rewards_by_the_old_pixel_statistics_and_learns_with_the_ne
     plain = make_plain(num_minibatches=1, update_epochs=1)
     plain.start(env)
     old = plain.obs_statistics.mean, plain.obs_statistics.var
-    inputs = record_inputs(plain.target, pixels)
+    inputs = record_inputs(plain.target, unchanged)
     losses = plain.iteration(env)
     assert all(np.isfinite(value) for value in losses.values())
     frames = newest(env.observations[1:])

@@ -47,9 +47,9 @@ def rollout_of(episodes: list[list[Uint8Array]], stack_size: int) -> Rollout:
     )
 
 
-def normalized(frames: Uint8Array, mean: Any, var: Any, clip: float) -> Float64Array:
-    """Whiten and clip ``(B, ...)`` frames by the formula of the paper, section 2.4."""
-    whitened: Float64Array = (frames.astype(np.float64) - mean) / np.sqrt(var)
+def normalized(values: NDArray[Any], mean: Any, var: Any, clip: float) -> Float64Array:
+    """Whiten and clip ``(B, ...)`` frames or vectors by the formula of the paper, section 2.4."""
+    whitened: Float64Array = (values.astype(np.float64) - mean) / np.sqrt(var)
     return whitened.clip(-clip, clip)
 
 

@@ -19,7 +19,7 @@ class SteppedTogether(ABC):
 
     def __init__(self) -> None:
         self._sent: list[tuple[Array, Array | None]] = []  # not yet received, oldest first
-        self._actions: dict[int, int] = {}
+        self._actions: dict[int, Any] = {}
         self._step: Step | None = None
 
     @abstractmethod

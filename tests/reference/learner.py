@@ -44,12 +44,20 @@ def log_softmax(logits: Array) -> Float64Array:
 def policy_loss(
     logits: Array, actions: Array, old_log_probs: Array, advantages: Array, clip_coef: float
 ) -> float:
+    """PPO's clipped loss of one of several actions."""
+    log_probs = log_softmax(logits)[np.arange(len(actions)), actions]
+    return clipped_loss(log_probs, old_log_probs, advantages, clip_coef)
+
+
+def clipped_loss(
+    log_probs: Array, old_log_probs: Array, advantages: Array, clip_coef: float
+) -> float:
     """PPO's clipped loss: a ratio earns nothing where it is already too far the better way."""
-    log_probs = log_softmax(logits)
     gains = []
-    for row, action in enumerate(actions):
-        ratio = np.exp(log_probs[row, action] - float(old_log_probs[row]))
-        advantage = float(advantages[row])
+    for log_prob, old_log_prob, advantage in zip(
+        log_probs.tolist(), old_log_probs.tolist(), advantages.tolist(), strict=True
+    ):
+        ratio = np.exp(log_prob - old_log_prob)
         if advantage >= 0:
             gains.append(min(ratio, 1 + clip_coef) * advantage)
         else:
@@ -179,29 +187,83 @@ def leaky_relu(values: Array) -> Array:
     return np.where(values < 0, 0.2 * values, values)
 
 
+def hidden_outputs(
+    layers: list[Layer], inputs: Array, activation: Callable[[Array], Array]
+) -> Float64Array:
+    """``(B, ...)`` inputs through convolutions, of stride 4, 2 and 1, and linear layers."""
+    hidden = inputs.astype(np.float64)
+    strides = iter((4, 2, 1))
+    for layer in layers:
+        if layer[0].ndim == 4:
+            hidden = activation(convolve(hidden, layer, next(strides)))
+        else:
+            hidden = activation(dense(hidden.reshape(len(hidden), -1), layer))
+    return hidden.reshape(len(hidden), -1)
+
+
 def policy_outputs(layers: list[Layer], observations: Array) -> tuple[Float64Array, Float64Array]:
-    """Logits ``(B, A)`` and values ``(B, V)`` of stacks in [0, 1]."""
-    conv1, conv2, conv3, fc, fc_additional, actor_residual, critic_residual, *heads = layers
-    hidden = relu(convolve(observations.astype(np.float64), conv1, 4))
-    hidden = relu(convolve(hidden, conv2, 2))
-    hidden = relu(convolve(hidden, conv3, 1))
-    hidden = relu(dense(hidden.reshape(len(hidden), -1), fc))
-    hidden = relu(dense(hidden, fc_additional))
+    """Logits, or means, ``(B, A)`` and values ``(B, V)`` of stacks in [0, 1] or vectors."""
+    return head_outputs(layers, hidden_outputs(layers[:-4], observations, relu))
+
+
+def head_outputs(layers: list[Layer], hidden: Array) -> tuple[Float64Array, Float64Array]:
+    """What the policy's last four layers make of ``(B, I)``."""
+    actor_residual, critic_residual, logits, values = layers[-4:]
     actor = hidden + relu(dense(hidden, actor_residual))
     critic = hidden + relu(dense(hidden, critic_residual))
-    logits, values = heads
     return dense(actor, logits), dense(critic, values)
 
 
-def feature_outputs(layers: list[Layer], frames: Array) -> Float64Array:
-    """``(B, F)`` features of normalised frames, by the target (4 layers) or the predictor (6)."""
-    hidden = frames.astype(np.float64)
-    for layer, stride in zip(layers[:3], (4, 2, 1), strict=True):
-        hidden = leaky_relu(convolve(hidden, layer, stride))
-    hidden = hidden.reshape(len(hidden), -1)
-    for layer in layers[3:-1]:
-        hidden = relu(dense(hidden, layer))
-    return dense(hidden, layers[-1])
+def feature_outputs(layers: list[Layer], observations: Array) -> Float64Array:
+    """``(B, F)`` features of normalised frames or vectors, by the target or the predictor.
+
+    Leaky are three convolutions, or two linear layers.
+    """
+    num_leaky = 3 if observations.ndim == 4 else 2
+    hidden = hidden_outputs(layers[:num_leaky], observations, leaky_relu)
+    return dense(hidden_outputs(layers[num_leaky:-1], hidden, relu), layers[-1])
+
+
+def remember(gru: nn.GRU, inputs: Array, memory: Array, is_first: Array) -> Float64Array:
+    """``(T, n, H)``: memory after each of T steps, by the equations in PyTorch's documentation.
+
+    ``inputs`` are ``(T, n, I)``, ``memory`` before them ``(n, H)``; it is empty where ``is_first``,
+    ``(T, n)``, says that an episode begins.
+    """
+    weight_of_input, weight_of_memory, bias_of_input, bias_of_memory = (
+        parameter.detach().double().numpy() for parameter in gru.parameters()
+    )
+    steps = []
+    for row, begins in zip(inputs.astype(np.float64), is_first, strict=True):
+        memory = np.where(begins[:, None], 0.0, memory.astype(np.float64))
+        of_input = np.split(row @ weight_of_input.T + bias_of_input, 3, axis=1)
+        of_memory = np.split(memory @ weight_of_memory.T + bias_of_memory, 3, axis=1)
+        reset, update = (1 / (1 + np.exp(-(of_input[k] + of_memory[k]))) for k in range(2))
+        new = np.tanh(of_input[2] + reset * of_memory[2])
+        memory = (1 - update) * new + update * memory
+        steps.append(memory)
+    return np.stack(steps)
+
+
+class RecurrentOutputs(NamedTuple):
+    """What a policy with memory says of T steps of n environments."""
+
+    logits: Float64Array  # (T, n, A)
+    values: Float64Array  # (T, n, V)
+    memory: Float64Array  # (T, n, H), after each step
+
+
+def recurrent_outputs(
+    policy: PolicyNetwork, observations: Array, memory: Array, is_first: Array
+) -> RecurrentOutputs:
+    """Walk through ``(T, n, ...)`` observations with ``(n, H)`` memory before them."""
+    assert policy.memory is not None
+    layers, shape = layers_of(policy), is_first.shape
+    flat = observations.reshape(-1, *observations.shape[2:])
+    inputs = hidden_outputs(layers[:-4], flat, relu).reshape(*shape, -1)
+    after = remember(policy.memory, inputs, memory, is_first)
+    logits, values = head_outputs(layers, after.reshape(-1, after.shape[2]))
+    return RecurrentOutputs(logits.reshape(*shape, -1), values.reshape(*shape, -1), after)
 
 
 # --- a small world ----------------------------------------------------------------------------
@@ -224,7 +286,7 @@ class ToyEnv(SteppedTogether):
     stack_num = 4
     height = 44
     width = 52
-    single_action_space = Discrete(num_actions)
+    single_action_space: Discrete | Box[Any] = Discrete(num_actions)
 
     def __init__(
         self,
@@ -238,7 +300,8 @@ class ToyEnv(SteppedTogether):
         self.num_envs = num_envs
         self.is_rgb = is_rgb
         self._frame_shape = (self.height, self.width) + (3,) * is_rgb
-        self.single_observation_space = Box(0, 255, (self.stack_num, *self._frame_shape), np.uint8)
+        shape = (self.stack_num, *self._frame_shape)
+        self.single_observation_space: Box[Any] = Box(0, 255, shape, np.uint8)
         self._terminated, self._truncated = set(terminated), set(truncated)
         self._serials = [0] * num_envs
         # one entry for each reset
@@ -321,6 +384,41 @@ class ToyEnv(SteppedTogether):
         return frame
 
 
+class ToyVectorEnv(ToyEnv):
+    """The same world in vectors of 7 numbers of very different sizes.
+
+    Args:
+        num_envs: N.
+        terminated: ``(step, env)`` pairs, steps counted from the last reset.
+        truncated: The same.
+        num_dims: Coordinates of an action; None: one of five actions.
+    """
+
+    size = 7
+
+    def __init__(
+        self,
+        num_envs: int = 4,
+        terminated: tuple[tuple[int, int], ...] = (),
+        truncated: tuple[tuple[int, int], ...] = (),
+        *,
+        num_dims: int | None = None,
+    ) -> None:
+        super().__init__(num_envs, terminated, truncated)
+        self.single_observation_space = Box(-np.inf, np.inf, (self.size,), np.float32)
+        if num_dims is not None:
+            self.single_action_space = Box(-1, 1, (num_dims,), np.float32)
+
+    def _observe(self) -> Array:
+        return np.stack([episode[-1] for episode in self._episodes])
+
+    def _new_frame(self, n: int) -> Array:
+        self._serials[n] += 1
+        rng = np.random.default_rng((n, self._serials[n]))
+        vector = rng.normal([0, 0, 3, -50, 1e3, 0, 1e-3], [1, 9, 0.1, 5, 40, 1, 1e-4])
+        return vector.astype(np.float32)
+
+
 def newest(observations: Array) -> Array:
     """``(..., 1, H, W)``: the last frame of grey stacks ``(..., S, H, W)``."""
     return observations[..., -1:, :, :]
@@ -373,7 +471,8 @@ def small_learner(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learne
     with Workers(config.run) as workers:
         agent = Agent(config, env, workers)
         shake(agent.policy)
-        shake(agent.rnd)
+        if agent.has_bonus:
+            shake(agent.rnd)
         rollout = Rollout(config, agent)
         rollout.start(env.reset(seed=0)[0])
         yield Learner(config, env, agent, rollout, workers)
@@ -401,10 +500,10 @@ def images(blocks: torch.Tensor) -> Array:
     return images_of(blocks.detach().permute(0, 2, 3, 1).numpy())
 
 
-def pixels(plain: torch.Tensor) -> Array:
-    """``(B, C, H, W)``: what a plain network is given."""
-    images: Array = plain.detach().numpy().copy()
-    return images
+def unchanged(inputs: torch.Tensor) -> Array:
+    """Images or vectors that a network is given as they are."""
+    given: Array = inputs.detach().numpy().copy()
+    return given
 
 
 def frame_store(rollout: Rollout) -> FrameStore:
