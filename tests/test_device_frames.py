@@ -77,10 +77,17 @@ def test_frames_are_whitened_and_clipped() -> None:
     np.testing.assert_allclose(images(frames), expected, rtol=2e-6, atol=1e-6)
 
 
-def test_two_iterations_are_those_of_the_kernels() -> None:
+@pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
+def test_two_iterations_are_those_of_the_kernels(policy: str) -> None:
     def train(is_on_device: bool) -> tuple[Rollout, dict[str, float], dict[str, torch.Tensor]]:
         env = ToyEnv(4, ((0, 0), (4, 1), (7, 2)), ((2, 3), (9, 0)))
-        with small_learner(env, update_epochs=2) as (config, _, agent, rollout, workers):
+        with small_learner(env, policy=policy, update_epochs=2) as (
+            config,
+            _,
+            agent,
+            rollout,
+            workers,
+        ):
             if is_on_device:
                 store = frame_store(rollout)
                 store.on_device = DeviceFrames(

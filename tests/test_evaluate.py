@@ -3,17 +3,23 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from tests.reference import learner
 from tests.reference.ale import AleVectorEnv
+from tests.reference.frames import normalized
+from tests.reference.learner import ToyEnv, layers_of, small_learner
 
 import rndfast.evaluate
-from rndfast.checkpoint import load_newest_checkpoint
+from rndfast.checkpoint import Checkpoint, load_newest_checkpoint
 from rndfast.cli import main
+from rndfast.config import from_toml
 from rndfast.distributions import Categorical
-from rndfast.evaluate import ATARI_PIXEL_ASPECT, Episode, evaluate, write_video
+from rndfast.evaluate import ATARI_PIXEL_ASPECT, Episode, evaluate, play, write_video
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +84,116 @@ def test_the_pictures_are_those_of_the_first_environment(
     oracle.close()
 
 
-def test_a_video_shows_the_picture_beside_the_intrinsic_reward(tmp_path: Path) -> None:
+def test_a_policy_with_memory_plays_by_it_and_its_bonus_is_of_what_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three episodes in one walk of NumPy's, with the noise that decides the actions."""
+    env = ToyEnv(3, ((6, 0), (3, 2), (8, 2)), ((9, 1),))
+    with small_learner(policy="recurrent") as parts:
+        agent, config = parts.agent, parts.config
+        frames = np.random.default_rng(0).integers(0, 256, (9, 1, 44, 52), np.uint8)
+        agent.obs_moments.update(frames)
+        checkpoint = Checkpoint(Path("nowhere"), 0, "", agent.state())
+    monkeypatch.setattr(rndfast.evaluate, "make_env", lambda *_, **__: env)
+    episodes = play(config, checkpoint, 3, seed=7, record=False)
+    assert [episode.length_steps for episode in episodes] == [7, 10, 4]
+    for n, episode in enumerate(episodes):
+        assert episode.ext_return == env.rewards[: episode.length_steps, n].sum()
+
+    is_first = np.zeros((10, 3), bool)
+    is_first[0] = is_first[7, 0] = is_first[[4, 9], 2] = True
+    generator = torch.Generator().manual_seed(7)
+    noise = np.stack([Categorical(5).draw_noise(3, generator).numpy() for _ in range(10)])
+
+    def actions(is_first: NDArray[np.bool_]) -> NDArray[np.int64]:
+        observed = learner.scaled(env.observations[:-1])
+        walked = learner.recurrent_outputs(agent.policy, observed, np.zeros((3, 256)), is_first)
+        log_probs = learner.log_softmax(walked.logits.reshape(-1, 5)).reshape(10, 3, 5)
+        chosen: NDArray[np.int64] = (log_probs - np.log(noise)).argmax(axis=2)
+        return chosen
+
+    np.testing.assert_array_equal(np.stack(env.actions_of[-1]), actions(is_first))
+    assert not np.array_equal(actions(is_first), actions(np.ones_like(is_first)))  # it could tell
+
+    inputs = normalized(
+        learner.newest(env.observations[1:]).reshape(-1, 1, 44, 52),
+        agent.obs_moments.mean,
+        agent.obs_moments.var,
+        5.0,
+    )
+    target, predicted = (
+        learner.feature_outputs(layers_of(network), inputs) for network in agent.rnd.children()
+    )
+    expected = ((predicted - target) ** 2).mean(axis=1).reshape(10, 3)
+    for n, episode in enumerate(episodes):
+        want = expected[: episode.length_steps, n]
+        np.testing.assert_allclose(episode.int_rewards, want, rtol=1e-4)
+
+
+# --- environments of Gymnasium ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["with a bonus", "without"])
+def classic_run_dir(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    path = tmp_path_factory.mktemp("evaluate") / "classic"
+    arguments = [
+        "--preset=classic", "--num-envs=4", "--rollout-steps=16", "--obs-norm-steps=16",
+        "--update-epochs=1", "--total-transitions=64", "--num-threads=1",
+    ]  # fmt: skip
+    int_coef = 1.0 if request.param == "with a bonus" else 0.0
+    assert main(["train", *arguments, f"--int-coef={int_coef}", "--run-dir", str(path)]) == 0
+    return path
+
+
+def test_an_episode_of_gymnasium_is_played_and_shown(
+    classic_run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The oracle is the environment itself, alone, that is given the recorded actions."""
+    actions: list[int] = []
+    sample = Categorical.sample
+
+    def recorded(
+        distribution: Categorical, logits: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        result = sample(distribution, logits, noise)
+        actions.append(int(result[0]))
+        return result
+
+    shown: list[tuple[Path, Episode, float]] = []
+    monkeypatch.setattr(Categorical, "sample", recorded)
+    monkeypatch.setattr(rndfast.evaluate, "write_video", lambda *given: shown.append(given))
+    first, second = evaluate(classic_run_dir, episodes=2, seed=5)
+    assert first.length_steps == second.length_steps == 200
+    assert first.ext_return == second.ext_return == -200
+    has_bonus = from_toml((classic_run_dir / "config.toml").read_text()).ppo.int_coef > 0
+    assert len(first.int_rewards) == (200 if has_bonus else 0)
+    assert ("mean intrinsic reward" in capsys.readouterr().out) == has_bonus
+    assert [(episode, aspect) for _, episode, aspect in shown] == [(first, 1.0)]
+
+    env = gymnasium.make("MountainCar-v0", render_mode="rgb_array")
+    env.reset(seed=5)
+    for action, picture in zip(actions, first.pictures, strict=True):
+        _, reward, terminated, truncated, _ = env.step(action)
+        assert reward == -1
+        if terminated or truncated:
+            env.reset()  # the last picture is of the next episode
+        np.testing.assert_array_equal(picture, env.render())
+    env.close()
+
+
+@pytest.mark.parametrize("has_bonus", [True, False])
+def test_a_video_shows_the_picture_beside_the_reward(tmp_path: Path, has_bonus: bool) -> None:
     import imageio_ffmpeg
 
     red = np.zeros((210, 160, 3), np.uint8)
     red[..., 0] = 255
     steps = 20
     rewards = list(np.linspace(0, 1, steps))
-    episode = Episode(1.0, steps, [0.0] * steps, rewards, [red] * steps)
+    # of an agent without a bonus the extrinsic one is shown
+    ext_rewards, int_rewards = ([0.0] * steps, rewards) if has_bonus else (rewards, [])
+    episode = Episode(1.0, steps, ext_rewards, int_rewards, [red] * steps)
     path = tmp_path / "video.mp4"
     write_video(path, episode, ATARI_PIXEL_ASPECT)
 

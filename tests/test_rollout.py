@@ -12,10 +12,12 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
-from tests.reference import learner
+from tests.reference import learner, rl
+from tests.reference.frames import normalized
 from tests.reference.learner import (
     Learner,
     ToyEnv,
+    ToyVectorEnv,
     arrays_of,
     frame_store,
     images,
@@ -25,17 +27,19 @@ from tests.reference.learner import (
     scaled,
     small_config,
     small_learner,
+    unchanged,
 )
 
 from rndfast.agent import Agent
 from rndfast.config import Config
 from rndfast.normalizer import Normalizer
-from rndfast.rollout import Rollout, collect, evaluate_policy
-from rndfast.train import make_env
+from rndfast.rollout import EpisodeStatistics, Rollout, collect, evaluate_policy
+from rndfast.train import episode_metrics, make_env
 from rndfast.workers import Workers
 
 Array = NDArray[Any]
 STEPS = 6
+PRIOR_COUNT = 1e-4
 # three rollouts: ends at a first and a last step, one after the other, and in several at once
 TERMINATED = ((0, 0), (4, 1), (5, 1), (5, 2), (11, 0), (13, 3))
 TRUNCATED = ((2, 3), (5, 3), (6, 2), (11, 1), (13, 3))
@@ -45,12 +49,18 @@ def ending_env(**settings: Any) -> ToyEnv:
     return ToyEnv(4, TERMINATED, TRUNCATED, **settings)
 
 
-def flags(ends: tuple[tuple[int, int], ...], start: int = 0) -> Array:
-    """``(T, N)`` bool of one rollout."""
+def flags(ends: tuple[tuple[int, int], ...], start: int = 0, num_steps: int = STEPS) -> Array:
+    """``(T, N)`` bool, of one rollout unless more steps are asked for."""
     marks = np.zeros((3 * STEPS, 4), bool)
     for end in ends:
         marks[end] = True
-    return marks[start : start + STEPS]
+    return marks[start : start + num_steps]
+
+
+def is_first_of(env: ToyEnv) -> Array:
+    """``(3 * T + 1, N)`` bool: whether an observation is its episode's first."""
+    ended = flags(TERMINATED + TRUNCATED, 0, 3 * STEPS)
+    return np.concatenate((np.ones((1, env.num_envs), bool), ended))
 
 
 def collect_next(parts: Learner) -> None:
@@ -200,9 +210,11 @@ def test_actions_come_from_the_agents_stream_alone() -> None:
     np.testing.assert_array_equal(actions(), first)
 
 
-def test_the_number_of_threads_changes_no_bit() -> None:
+@pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
+def test_the_number_of_threads_changes_no_bit(policy: str) -> None:
     def collected(num_threads: int) -> dict[str, Array]:
-        with small_learner(ending_env(), num_threads=num_threads, micro_batch_size=1) as parts:
+        settings = {"num_threads": num_threads, "policy": policy, "micro_batch_size": 1}
+        with small_learner(ending_env(), **settings) as parts:
             collect_next(parts)
             return arrays_of(parts.rollout)
 
@@ -243,36 +255,259 @@ def test_final_values_are_those_of_the_last_observation_before_a_truncation(is_r
         assert np.ptp(expected, axis=0).min() > 1e-3
 
 
-def test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation() -> None:
-    with small_learner(ending_env()) as parts:
+@pytest.mark.parametrize("reward_clipping", [True, False])
+def test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation(
+    reward_clipping: bool,
+) -> None:
+    with small_learner(ending_env(), reward_clipping=reward_clipping) as parts:
         env, rollout = parts.env, parts.rollout
         begun = [0] * 4
         for start in (0, STEPS, 2 * STEPS):
             collect_next(parts)
-            returns, lengths = [], []
+            returns, clipped_returns, lengths = [], [], []
             for t in range(start, start + STEPS):
                 for n in range(4):
                     if (t, n) in TERMINATED + TRUNCATED:
-                        returns.append(float(env.rewards[begun[n] : t + 1, n].sum()))
+                        rewards = env.rewards[begun[n] : t + 1, n]
+                        returns.append(float(rewards.sum()))
+                        clipped = np.sign(rewards) if reward_clipping else rewards
+                        clipped_returns.append(float(clipped.sum()))
                         lengths.append(t + 1 - begun[n])
                         begun[n] = t + 1
             assert rollout.episodes.returns == returns
+            assert rollout.episodes.clipped_returns == clipped_returns
             assert rollout.episodes.lengths_steps == lengths
+            metrics = episode_metrics(rollout, parts.workers.ranks)
+            assert metrics["charts/episodes"] == len(returns)
+            assert metrics["charts/episodic_return"] == np.mean(returns)
+            assert metrics["charts/episodic_clipped_return"] == np.mean(clipped_returns)
+            assert metrics["charts/episodic_length"] == np.mean(lengths)
             rollout.carry_over()
-            assert rollout.episodes.returns == []
-            assert rollout.episodes.lengths_steps == []
+            assert rollout.episodes == EpisodeStatistics()
+            assert episode_metrics(rollout, parts.workers.ranks)["charts/episodic_return"] is None
+
+
+@pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
+@pytest.mark.parametrize("kind", [ToyEnv, ToyVectorEnv])
+def test_another_rollout_goes_on_the_same_from_a_state(kind: type[ToyEnv], policy: str) -> None:
+    def second_rollout(is_another: bool) -> tuple[dict[str, Array], EpisodeStatistics]:
+        with small_learner(kind(4, TERMINATED, TRUNCATED), policy=policy) as parts:
+            rollout = parts.rollout
+            collect_next(parts)
+            rollout.carry_over()
+            if is_another:
+                state = {name: array.copy() for name, array in rollout.state().items()}
+                assert state["clipped_returns"].any()
+                rollout = Rollout(parts.config, parts.agent)
+                rollout.load_state(state)
+            collect(parts.agent, parts.env, rollout, parts.workers)
+            rollout.final_values[~rollout.truncated] = 0  # what is left there is not read
+            return arrays_of(rollout), rollout.episodes
+
+    (same, episodes), (another, other_episodes) = second_rollout(False), second_rollout(True)
+    for name, values in same.items():
+        np.testing.assert_array_equal(values, another[name], err_msg=name)
+    assert episodes == other_episodes
+    assert len(episodes.clipped_returns) == 3
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 128])
+def test_a_recurrent_policy_remembers_each_episode_and_nothing_else(micro_batch_size: int) -> None:
+    """Three rollouts in one walk through all that was observed."""
+    settings = {"policy": "recurrent", "micro_batch_size": micro_batch_size}
+    with small_learner(ending_env(), **settings) as parts:
+        rollout, env = parts.rollout, parts.env
+        stored = []
+        for _ in range(3):
+            collect_next(parts)
+            arrays = (rollout.actions, rollout.log_probs, rollout.values, rollout.next_values)
+            memory = (rollout.first_memory, rollout.memory)
+            stored.append([array.copy() for array in (*arrays, *memory)])
+            rollout.carry_over()
+        expected = learner.recurrent_outputs(
+            parts.agent.policy, scaled(env.observations), np.zeros((4, 256)), is_first_of(env)
+        )
+    is_first = is_first_of(env)
+    for start, of_rollout in zip((0, STEPS, 2 * STEPS), stored, strict=True):
+        end = start + STEPS
+        actions, log_probs, values, next_values, first_memory, after = of_rollout
+        np.testing.assert_array_equal(actions, env.actions_of[-1][start:end])
+        all_log_probs = learner.log_softmax(expected.logits[start:end].reshape(-1, 5))
+        want = all_log_probs[np.arange(STEPS * 4), actions.ravel()].reshape(STEPS, 4)
+        np.testing.assert_allclose(log_probs, want, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(values, expected.values[start:end], rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(next_values, expected.values[end], rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(after, expected.memory[end - 1], rtol=2e-5, atol=2e-5)
+        if start > 0:
+            want = expected.memory[start - 1]
+            np.testing.assert_allclose(first_memory, want, rtol=2e-5, atol=2e-5)
+    # the oracle could tell: without memory other values would be expected
+    forgetful = learner.recurrent_outputs(
+        parts.agent.policy, scaled(env.observations), np.zeros((4, 256)), np.ones_like(is_first)
+    )
+    differs = np.abs(forgetful.values - expected.values).max(axis=2) > 1e-3
+    np.testing.assert_array_equal(differs, ~is_first)
+
+
+def test_final_values_of_a_recurrent_policy_are_of_the_memory_of_that_episode() -> None:
+    with small_learner(ending_env(), policy="recurrent") as parts:
+        env, policy = parts.env, parts.agent.policy
+        collect_next(parts)
+        walked = learner.recurrent_outputs(
+            policy, scaled(env.observations), np.zeros((4, 256)), is_first_of(env)[: STEPS + 1]
+        )
+        for t, n in [(t, n) for t, n in TRUNCATED if t < STEPS]:
+            final = scaled(env.final_observations[t, n])[None, None]
+            goes_on = np.zeros((1, 1), bool)
+            memory = walked.memory[t, n][None]
+            want = learner.recurrent_outputs(policy, final, memory, goes_on).values[0, 0]
+            np.testing.assert_allclose(parts.rollout.final_values[t, n], want, rtol=2e-5, atol=2e-5)
+            anew = learner.recurrent_outputs(policy, final, memory, ~goes_on).values[0, 0]
+            assert np.abs(anew - want).max() > 1e-3
+
+
+def test_a_new_start_empties_the_memory_and_forgets_the_return() -> None:
+    with small_learner(ending_env(), policy="recurrent") as parts:
+        collect_next(parts)
+        parts.rollout.carry_over()
+        assert parts.rollout.first_memory.any()
+        assert parts.rollout.clipped_returns.any()
+        parts.rollout.start(parts.env.reset()[0])
+        collect_next(parts)
+        expected = learner.recurrent_outputs(
+            parts.agent.policy,
+            scaled(parts.env.observations[:1]),
+            np.zeros((4, 256)),
+            np.ones((1, 4), bool),
+        )
+        np.testing.assert_allclose(parts.rollout.values[0], expected.values[0], rtol=2e-5)
+        ended = [n for t, n in sorted(TERMINATED + TRUNCATED) if t < STEPS]
+        first = ended.index(0)  # environment 0 ends at its first step
+        sign = np.sign(parts.env.rewards[0, 0])
+        assert parts.rollout.episodes.clipped_returns[first] == sign
+
+
+# --- vectors ----------------------------------------------------------------------------------
+
+
+def statistics_of(vectors: list[Array]) -> tuple[Array, Array]:
+    """Mean and variance of ``(..., D)`` vectors, with the authors' prior."""
+    samples = np.concatenate([batch.reshape(-1, batch.shape[-1]) for batch in vectors])
+    num_samples, mean, m2 = rl.moments(samples, PRIOR_COUNT)
+    return mean, m2 / num_samples
+
+
+def test_the_policy_reads_vectors_by_the_statistics_of_the_rollouts_beginning() -> None:
+    env = ToyVectorEnv(4, TERMINATED, TRUNCATED)
+    with small_learner(env, obs_clip=1.5) as parts:
+        agent, rollout = parts.agent, parts.rollout
+        inputs = record_inputs(agent.policy, unchanged)
+        seen = [np.random.default_rng(0).normal(1, 2, (9, 4, 7)).astype(np.float32)]
+        agent.obs_moments.update(seen[0])
+        for start in (0, STEPS):
+            inputs.clear()
+            collect_next(parts)
+            statistics = statistics_of(seen)
+            observed = env.observations[start : start + STEPS + 1]
+            acted_on = [rows for rows in inputs if len(rows) > 1]
+            finals = [rows for rows in inputs if len(rows) == 1]
+            expected = normalized(observed.reshape(-1, 7), *statistics, 1.5)
+            np.testing.assert_allclose(np.concatenate(acted_on), expected, rtol=1e-5, atol=1e-5)
+            assert 0.02 < (np.abs(expected) == 1.5).mean() < 0.9
+            truncated = [(t, n) for t, n in sorted(TRUNCATED) if start <= t < start + STEPS]
+            truncated = [end for end in truncated if end not in TERMINATED]
+            last = np.stack([env.final_observations[end] for end in truncated])
+            want = normalized(last, *statistics, 1.5)
+            np.testing.assert_allclose(np.concatenate(finals), want, rtol=1e-5, atol=1e-5)
+            # what is learnt from is what was acted on, though the statistics have moved on
+            np.testing.assert_array_equal(rollout.observations.acted_on(), observed[:-1])
+            agent.obs_moments.update(rollout.observations.acted_on())
+            again = rollout.observations.policy_input(np.arange(STEPS * 4), parts.workers)
+            np.testing.assert_allclose(again.numpy(), expected[:-4], rtol=1e-5, atol=1e-5)
+            seen.append(observed[:-1])
+            rollout.carry_over()
+
+
+def test_rnd_reads_the_next_vectors_by_the_statistics_of_the_moment() -> None:
+    env = ToyVectorEnv(4, TERMINATED, TRUNCATED)
+    with small_learner(env, obs_clip=1.5) as parts:
+        agent, rollout, workers = parts.agent, parts.rollout, parts.workers
+        seen: list[Array] = []
+        for start in (0, STEPS):
+            collect_next(parts)
+            observed = env.observations[start : start + STEPS + 1]
+            agent.obs_moments.update(observed[:-1])
+            seen.append(observed[:-1])
+            normalizer = Normalizer(agent.obs_moments, 1.5, workers)
+            indices = np.random.default_rng(0).permutation(STEPS * 4)
+            actual = rollout.observations.next_input(indices, normalizer, workers)
+            following = observed[1:].reshape(-1, 7)[indices]
+            expected = normalized(following, *statistics_of(seen), 1.5)
+            np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
+            rollout.carry_over()
+
+
+def test_without_a_clip_normalised_observations_have_any_size() -> None:
+    with small_learner(ToyVectorEnv(4), obs_clip=math.inf) as parts:
+        collect_next(parts)
+        vectors = parts.env.observations
+        # statistics of one environment's first vector and the prior: variances are small
+        parts.agent.obs_moments.update(vectors[:1, :1])
+        normalizer = Normalizer(parts.agent.obs_moments, math.inf, parts.workers)
+        indices = np.arange(STEPS * 4)
+        actual = parts.rollout.observations.next_input(indices, normalizer, parts.workers).numpy()
+        statistics = statistics_of([vectors[:1, :1]])
+        expected = normalized(vectors[1:].reshape(-1, 7), *statistics, math.inf)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+        assert np.abs(actual).max() > 100
+
+
+@pytest.mark.parametrize("num_dims", [None, 2])
+@pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
+def test_stored_outputs_are_the_networks_of_the_vectors_acted_on(
+    num_dims: int | None, policy: str
+) -> None:
+    env = ToyVectorEnv(4, TERMINATED, TRUNCATED, num_dims=num_dims)
+    with small_learner(env, policy=policy) as parts:
+        agent, rollout = parts.agent, parts.rollout
+        collect_next(parts)
+        inputs = normalized(env.observations, *statistics_of([np.zeros((0, 7))]), 5.0)
+        if policy == "recurrent":
+            is_first = is_first_of(env)[: STEPS + 1]
+            walked = learner.recurrent_outputs(agent.policy, inputs, np.zeros((4, 256)), is_first)
+            outputs, values = walked.logits.reshape(-1, walked.logits.shape[2]), walked.values
+        else:
+            outputs, values = learner.policy_outputs(layers_of(agent.policy), inputs.reshape(-1, 7))
+        np.testing.assert_array_equal(rollout.actions, np.stack(env.actions_of[-1]))
+        if num_dims is None:
+            log_probs = learner.log_softmax(outputs[:-4])[
+                np.arange(STEPS * 4), rollout.actions.ravel()
+            ]
+        else:
+            log_std = agent.policy.get_parameter("actor.log_std").detach().double()
+            normal = torch.distributions.Normal(torch.from_numpy(outputs[:-4]), log_std.exp())
+            actions = torch.from_numpy(rollout.actions.reshape(-1, num_dims)).double()
+            log_probs = normal.log_prob(actions).sum(dim=1).numpy()  # type: ignore[no-untyped-call]
+        np.testing.assert_allclose(rollout.log_probs.ravel(), log_probs, rtol=2e-5, atol=2e-5)
+        all_values = np.concatenate((rollout.values, rollout.next_values[None]))
+        np.testing.assert_allclose(all_values.ravel(), values.ravel(), rtol=2e-5, atol=2e-5)
 
 
 # --- halves -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
 @pytest.mark.parametrize("num_envs", [1, 2, 5, 70])
-def test_overlap_changes_no_byte(num_envs: int) -> None:
+def test_overlap_changes_no_byte(num_envs: int, policy: str) -> None:
     def collected(overlap: bool) -> list[dict[str, Array]]:
         ends = tuple((step, n) for step, n in TERMINATED if n < num_envs)
         cuts = tuple((step, n) for step, n in TRUNCATED if n < num_envs)
         env = ToyEnv(num_envs, ends, cuts)
-        with small_learner(env, overlap=overlap, num_minibatches=1, num_threads=2) as parts:
+        settings = {"overlap": overlap, "policy": policy, "num_minibatches": 1, "num_threads": 2}
+        with small_learner(env, **settings) as parts:
             rollouts = []
             for _ in range(2):
                 collect_next(parts)
