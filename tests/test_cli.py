@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rndfast.arguments import parse_train
 from rndfast.checkpoint import list_checkpoints, load_checkpoint
 from rndfast.cli import main
 from rndfast.config import PRESETS, from_toml
@@ -118,6 +120,7 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--preset=laptop", "--resume=x"], "leave --preset and --config out"),
         (["--tracker=trackio"], "tracker 'trackio' is not installed"),
         (["--img-height=20", "--num-envs=4"], "frames must be large enough for the convolutions"),
+        (["--env-id=CartPole-v7"], "cannot make 'CartPole-v7': "),
     ],
 )
 def test_a_wrong_argument_gives_one_line_and_leaves_nothing(
@@ -134,6 +137,26 @@ def test_a_wrong_argument_gives_one_line_and_leaves_nothing(
     assert lines[0].startswith("rndfast: error: ")
     assert message in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_setting_that_is_a_number_or_a_word_is_a_flag_for_both() -> None:
+    flags = ["--predictor-proportion=auto", "--obs-clip=inf", "--max-grad-norm=0.5"]
+    settings = parse_train(flags).settings
+    assert (settings.rnd.predictor_proportion, settings.rnd.obs_clip) == ("auto", math.inf)
+    assert settings.ppo.max_grad_norm == 0.5
+    flags = ["--preset=cleanrl", "--predictor-proportion=0.5", "--max-grad-norm=None"]
+    settings = parse_train(flags).settings
+    assert (settings.rnd.predictor_proportion, settings.ppo.max_grad_norm) == (0.5, None)
+
+
+def test_settings_that_do_not_go_together_are_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "--preset=classic", "--frameskip=2"])
+    assert exit_.value.code == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "frameskip must be 4, as only Atari games have it, with 'MountainCar-v0', got 2" in shown
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,22 @@ def test_a_configuration_survives_toml(preset: Preset) -> None:
         assert from_toml(to_toml(original)) == original
 
 
+@pytest.mark.parametrize(
+    ("num_envs", "proportion"), [(4, 1.0), (32, 1.0), (64, 0.5), (128, 0.25), (1024, 0.03125)]
+)
+def test_an_automatic_proportion_is_that_of_32_environments(
+    num_envs: int, proportion: float
+) -> None:
+    paper = PRESETS["paper"]
+    config = dataclasses.replace(
+        paper,
+        env=dataclasses.replace(paper.env, num_envs=num_envs),
+        rnd=dataclasses.replace(paper.rnd, predictor_proportion="auto"),
+    )
+    assert config.predictor_proportion == proportion
+    assert from_toml(to_toml(config)) == config
+
+
 def test_settings_that_a_file_lacks_come_from_the_base() -> None:
     config = from_toml("[ppo]\nlearning_rate = 1\n", PRESETS["laptop"])
     laptop = PRESETS["laptop"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,16 @@ def test_the_reward_of_a_last_step_scores_the_reset_frame() -> None:
         assert len(parts.env.final_observations) == 4
 
 
-def test_the_clip_of_pixels_is_a_setting() -> None:
-    with small_learner(ending_env(), obs_clip=0.5) as parts:
+@pytest.mark.parametrize("clip", [0.5, math.inf])
+def test_the_clip_of_pixels_is_a_setting(clip: float) -> None:
+    with small_learner(ending_env(), obs_clip=clip) as parts:
         mean, var = prepare(parts)
         inputs = record_inputs(parts.agent.rnd.target)
         intrinsic_rewards(parts.agent, parts.rollout, parts.config.rnd, parts.workers)
         frames = newest(parts.env.observations[1:]).reshape(-1, 1, 44, 52)
-        expected = normalized(frames, mean, var, 0.5)
-        np.testing.assert_allclose(np.concatenate(inputs), expected, rtol=1e-6)
+        expected = normalized(frames, mean, var, clip)
+        np.testing.assert_allclose(np.concatenate(inputs), expected, rtol=1e-6, atol=1e-6)
+        assert clip == 0.5 or np.abs(expected).max() > 100
 
 
 def test_the_predictor_is_trained_on_the_next_frames() -> None:
