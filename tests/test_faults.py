@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,18 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from tests.reference.learner import ToyEnv, arrays_of, frame_store, record_inputs, small_learner
+from tests.reference.learner import (
+    ToyEnv,
+    ToyVectorEnv,
+    arrays_of,
+    frame_store,
+    record_inputs,
+    small_config,
+    small_learner,
+)
 
-from rndfast.config import PRESETS, Config
+from rndfast.checkpoint import load_newest_checkpoint
+from rndfast.config import PRESETS, Config, PpoConfig, RndConfig
 from rndfast.ppo import compute_advantages, update
 from rndfast.rnd import intrinsic_rewards
 from rndfast.rollout import collect
@@ -52,7 +62,8 @@ COVERED = {
     ],
     "gradient clipping that does nothing": [
         "test_ppo.py::test_huge_gradients_are_not_clipped",
-        "test_faults.py::test_the_paper_preset_is_the_papers_table",
+        "test_ppo.py::test_gradients_are_as_long_as_they_may_be",
+        "test_faults.py::test_every_setting_of_the_algorithm_changes_what_is_learnt",
     ],
     "frames in float64": ["test_faults.py::test_no_frame_is_ever_float64"],
     "statistics of shape (84,) for images": [
@@ -187,6 +198,70 @@ def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyP
             "render_mode": None,
         }
     ]
+
+
+# One other value of each setting, under which training goes on differently.
+ALTERNATIVES: dict[str, Any] = {
+    "policy": "recurrent",
+    "rollout_steps": 5,
+    "learning_rate": 0.02,
+    "anneal_lr": True,
+    "adam_eps": 1e-3,
+    "update_epochs": 2,
+    "num_minibatches": 2,
+    "shuffle_minibatches": True,
+    "ext_gamma": 0.9,
+    "int_gamma": 0.9,
+    "gae_lambda": 0.5,
+    "ext_coef": 1.0,
+    "int_coef": 0.5,
+    "norm_adv": True,
+    "clip_coef": 0.01,
+    "ent_coef": 0.1,
+    "vf_coef": 0.1,
+    "clip_vloss": True,
+    "max_grad_norm": 1e-3,
+    "two_value_heads": False,
+    "episodic_int_return": True,
+    "bootstrap_truncated": True,
+    "predictor_proportion": "auto",
+    "predictor_hidden_layers": 1,
+    "obs_norm_steps": 0,
+    "obs_clip": 0.5,
+    "int_return_direction": "backward",
+    "int_reward_clip": 0.01,
+    "leaky_relu_slope": 0.5,
+    "num_features": 9,
+}
+
+
+def test_every_setting_of_the_algorithm_changes_what_is_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [setting.name for part in (PpoConfig, RndConfig) for setting in fields(part)]
+    assert ALTERNATIVES.keys() == set(names)
+    module = importlib.import_module("rndfast.train")
+    terminated, truncated = ((1, 0), (4, 2), (8, 1)), ((2, 3), (7, 0))
+    monkeypatch.setattr(module, "make_env", lambda *_: ToyVectorEnv(4, terminated, truncated))
+    small = {"num_minibatches": 1, "learning_rate": 0.01, "int_gamma": 0.999, "num_features": 8}
+
+    def policy_after(**settings: Any) -> dict[str, torch.Tensor]:
+        run_dir = tmp_path / "-".join(["run", *settings])
+        # three rollouts, whatever their length
+        total = 2 * 4 * settings.get("rollout_steps", 6) + 1
+        config = small_config(**small | settings, run_dir=run_dir, total_transitions=total)
+        module.train(config, view=lambda _: None)
+        state = load_newest_checkpoint(run_dir / "checkpoints")[0].state
+        return {name: weights for name, weights in state.items() if name.startswith("policy.")}
+
+    before = policy_after()
+    for name, value in ALTERNATIVES.items():
+        after = policy_after(**{name: value})
+        if after.keys() == before.keys():
+            actor = "policy.actor.weight"
+            assert not torch.equal(after[actor], before[actor]), name
+        else:
+            assert name == "policy"  # which has another network
 
 
 # --- number formats ---------------------------------------------------------------------------

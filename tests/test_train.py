@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
+from tests.reference import rl
+from tests.tiny import NUM_ENVS, SIDE, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.train
 from rndfast.agent import Agent
@@ -24,14 +26,25 @@ from rndfast.config import PRESETS, Config, from_toml
 from rndfast.envs import AtariVectorEnv
 from rndfast.interruption import Interrupted
 from rndfast.metrics import Metrics, read_metrics
-from rndfast.rollout import collect
+from rndfast.ppo import update
+from rndfast.rollout import Rollout, collect
 from rndfast.train import episode_seed, train
+from rndfast.workers import Workers
 
 ROLLOUT = NUM_ENVS * STEPS
 
 
-def silent(update: Metrics | str) -> None:
+def silent(metrics: Metrics | str) -> None:
     """A view that shows nothing."""
+
+
+def with_settings(config: Config, **sections: dict[str, Any]) -> Config:
+    """A copy with other settings, by section."""
+    changed = {
+        name: dataclasses.replace(getattr(config, name), **settings)
+        for name, settings in sections.items()
+    }
+    return dataclasses.replace(config, **changed)
 
 
 @pytest.fixture
@@ -39,6 +52,10 @@ def periodic_env(monkeypatch: pytest.MonkeyPatch) -> PeriodicEnv:
     env = PeriodicEnv()
     monkeypatch.setattr(rndfast.train, "make_env", lambda config, num_threads: env)
     return env
+
+
+def rows_of(config: Config) -> list[dict[str, Any]]:
+    return [dict(row) for row in read_metrics(config.run.run_dir / "metrics.jsonl")]
 
 
 def newest_state(config: Config) -> dict[str, torch.Tensor]:
@@ -70,13 +87,15 @@ def test_a_resumed_run_ends_bit_equal_to_the_uninterrupted_one(
     assert len(losses[0]) == 4
 
 
-def short_run(run_dir: Path, total_transitions: int) -> Config:
+def short_run(run_dir: Path, total_transitions: int, **ppo: Any) -> Config:
     """A run on the real game that ends episodes, so that consoles are reset as well."""
     config = tiny_config(
         run_dir, total_transitions=total_transitions, checkpoint_interval_rollouts=1
     )
     return dataclasses.replace(
-        config, env=dataclasses.replace(config.env, max_num_frames_per_episode=64)
+        config,
+        env=dataclasses.replace(config.env, max_num_frames_per_episode=64),
+        ppo=dataclasses.replace(config.ppo, **ppo),
     )
 
 
@@ -87,14 +106,177 @@ def assert_equal_ends(config: Config, other: Config) -> None:
         assert torch.equal(tensor, got[name]), name
 
 
-def test_consoles_go_on_where_they_were(tmp_path: Path) -> None:
-    whole = short_run(tmp_path / "whole", 8 * ROLLOUT)
+@pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
+def test_consoles_go_on_where_they_were(tmp_path: Path, policy: str) -> None:
+    whole = short_run(tmp_path / "whole", 8 * ROLLOUT, policy=policy)
     train(whole, view=silent)
     for part in (3, 5, 8):
-        parts = short_run(tmp_path / "parts", part * ROLLOUT)
+        parts = short_run(tmp_path / "parts", part * ROLLOUT, policy=policy)
         train(parts, resume=part > 3, view=silent)
     assert_equal_ends(whole, parts)
-    assert "experience.consoles.0" in newest_state(parts)
+    state = newest_state(parts)
+    assert "experience.consoles.0" in state
+    assert state["experience.memory"].any() == (policy == "recurrent")
+
+
+def test_a_learning_rate_that_falls_goes_on_where_it_was(
+    tmp_path: Path, periodic_env: PeriodicEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_settings(tiny_config(tmp_path / "run"), ppo={"anneal_lr": True})
+    rates: list[float] = []
+
+    def watched(agent: Agent, *arguments: Any) -> dict[str, float]:
+        rates.extend(group["lr"] for group in agent.optimizer.param_groups)
+        return update(agent, *arguments)
+
+    def stop(metrics: Metrics | str) -> None:
+        if not isinstance(metrics, str) and metrics["transitions"] == 2 * ROLLOUT:
+            raise ArithmeticError
+
+    monkeypatch.setattr(rndfast.train, "update", watched)
+    with pytest.raises(ArithmeticError):
+        train(config, view=stop)
+    train(config, resume=True, view=silent)
+    expected = [1e-4, 0.75e-4, 0.5e-4, 0.25e-4]
+    assert rates == pytest.approx(expected, rel=1e-12)
+    rows = rows_of(config)
+    assert [row["charts/learning_rate"] for row in rows] == rates
+
+
+def test_without_a_bonus_nothing_of_rnd_is_computed(
+    tmp_path: Path, periodic_env: PeriodicEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("initialize_obs_moments", "intrinsic_rewards", "scale_intrinsic_rewards"):
+        monkeypatch.setattr(rndfast.train, name, None)  # a call fails
+    config = with_settings(tiny_config(tmp_path / "run"), ppo={"int_coef": 0.0})
+    train(config, view=silent)
+    assert len(periodic_env.reset_seeds) == 1  # no random agent
+    assert not any(name.startswith("rnd.") for name in newest_state(config))
+    rows = rows_of(config)
+    for row in rows:
+        assert [name for name in row if name.startswith("rnd/") and row[name] is not None] == []
+        assert "losses/predictor" not in row
+        assert "losses/int_value" not in row
+        assert row["losses/ext_value"] > 0
+    assert np.isfinite(rows[-1]["rollout/ext_explained_variance"])
+    more = with_settings(config, run={"total_transitions": 5 * ROLLOUT})
+    train(more, resume=True, view=silent)
+    assert int(newest_state(config)["transitions"]) == 5 * ROLLOUT
+
+
+def test_one_value_head_has_its_own_metrics(tmp_path: Path, periodic_env: PeriodicEnv) -> None:
+    ppo = {"two_value_heads": False, "int_gamma": 0.999}
+    config = with_settings(tiny_config(tmp_path / "run", total_transitions=ROLLOUT), ppo=ppo)
+    train(config, view=silent)
+    (row,) = rows_of(config)
+    assert row["losses/combined_value"] > 0
+    assert np.isfinite(row["rollout/combined_explained_variance"])
+    assert row["rnd/intrinsic_reward"] > 0
+    assert newest_state(config)["policy.critic.weight"].shape[0] == 1
+
+
+def test_without_a_random_agent_the_statistics_start_with_the_first_rollout(
+    tmp_path: Path, periodic_env: PeriodicEnv
+) -> None:
+    run = tiny_config(tmp_path / "run", total_transitions=ROLLOUT)
+    config = with_settings(run, rnd={"obs_norm_steps": 0})
+    train(config, view=silent)
+    assert periodic_env.reset_seeds == [episode_seed(config.run.seed, 0)]
+    state = newest_state(config)
+    pictures = periodic_env.pictures.reshape(ROLLOUT, 1, SIDE, SIDE)
+    count, mean, m2 = rl.moments(pictures, prior_count=1e-4)
+    assert float(state["obs_moments.count"]) == pytest.approx(count)
+    np.testing.assert_allclose(state["obs_moments.mean"], mean, rtol=1e-12)
+    np.testing.assert_allclose(state["obs_moments.m2"], m2, rtol=1e-12)
+
+
+# --- other environments -----------------------------------------------------------------------
+
+MINIGRID = "minigrid:MiniGrid-DoorKey-5x5-v0"
+needs_minigrid = pytest.mark.skipif(sys.version_info < (3, 11), reason="minigrid needs Python 3.11")
+
+
+def classic_run(run_dir: Path, env_id: str, **ppo: Any) -> Config:
+    """Three rollouts of 80 steps in four environments."""
+    classic = with_settings(
+        PRESETS["classic"],
+        ppo={"rollout_steps": 80, "update_epochs": 1, **ppo},
+        rnd={"obs_norm_steps": 20, "num_features": 16},
+        run={"run_dir": run_dir, "total_transitions": 960, "num_threads": 1},
+    )
+    env = dataclasses.replace(classic.env, env_id=env_id, num_envs=4)
+    return dataclasses.replace(classic, env=env)
+
+
+@pytest.mark.parametrize("ppo", [{}, {"policy": "recurrent"}, {"int_coef": 0.0}])
+@pytest.mark.parametrize(
+    ("env_id", "observation_size", "num_actions"),
+    [
+        ("MountainCar-v0", 2, 3),
+        ("MountainCarContinuous-v0", 2, None),
+        pytest.param(MINIGRID, 7 * 7 * 3, 7, marks=needs_minigrid),
+    ],
+)
+def test_a_run_on_an_environment_of_gymnasium(
+    tmp_path: Path,
+    env_id: str,
+    observation_size: int,
+    num_actions: int | None,
+    ppo: dict[str, Any],
+) -> None:
+    config = classic_run(tmp_path / "run", env_id, **ppo)
+    train(config, view=silent)
+    rows = rows_of(config)
+    assert [row["transitions"] for row in rows] == [320, 640, 960]
+    for row in rows:
+        assert ("int_coef" in ppo) or row["rnd/intrinsic_reward"] > 0
+        numbers = [value for value in row.values() if value is not None]
+        assert np.isfinite(numbers).all()
+    if env_id == "MountainCar-v0":  # cut off after 200 steps, at a reward of -1 each
+        assert [row["charts/episodes"] for row in rows] == [0, 0, 4]
+        assert rows[2]["charts/episodic_return"] == -200
+        assert rows[2]["charts/episodic_clipped_return"] == -200
+        assert rows[2]["charts/episodic_length"] == 200
+        assert rows[2]["rollout/extrinsic_reward"] == -1
+    state = newest_state(config)
+    assert state["policy.trunk.0.weight"].shape == (64, observation_size)
+    assert state["policy.actor.weight"].shape[0] == (num_actions or 1)
+    assert ("policy.actor.log_std" in state) == (num_actions is None)
+    # the random agent's 20 steps and three rollouts of 80, in four environments: the policy reads
+    # normalised vectors, with a bonus or without
+    assert float(state["obs_moments.count"]) == pytest.approx(4 * (20 + 3 * 80))
+
+
+def test_a_resumed_run_on_an_environment_of_gymnasium_begins_new_episodes(tmp_path: Path) -> None:
+    config = classic_run(tmp_path / "run", "MountainCar-v0", policy="recurrent")
+    train(config, view=silent)
+    before = newest_state(config)
+    assert before["experience.memory"].any()
+    shown: list[Metrics | str] = []
+    more = with_settings(config, run={"total_transitions": 1600})
+    begun: list[dict[str, Any]] = []
+
+    def watched(agent: Agent, env: Any, rollout: Rollout, workers: Workers) -> None:
+        vectors = rollout.observations.state()["vectors"].copy()
+        is_first = rollout.is_first[0].copy()
+        begun.append({"vectors": vectors, "is_first": is_first, "count": agent.obs_moments.count})
+        collect(agent, env, rollout, workers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rndfast.train, "collect", watched)
+        train(more, resume=True, view=shown.append)
+    message = "the environments begin new episodes: Gymnasium environments cannot be restored"
+    assert message in shown
+    # what it has learnt goes on
+    assert begun[0]["count"] == float(before["obs_moments.count"])
+    rows = rows_of(config)
+    assert [row["transitions"] for row in rows] == [320, 640, 960, 1280, 1600]
+    # and each environment is where a reset with a seed of its own puts it
+    assert begun[0]["is_first"].all()
+    for n, vector in enumerate(begun[0]["vectors"]):
+        env = gymnasium.make("MountainCar-v0")
+        np.testing.assert_array_equal(vector, env.reset(seed=episode_seed(1, 960) + n)[0])
+    assert not begun[1]["is_first"].any()  # after 80 steps
 
 
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path: Path) -> None:

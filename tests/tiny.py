@@ -50,7 +50,7 @@ class PeriodicEnv(SteppedTogether):
     def __init__(self) -> None:
         super().__init__()
         rng = np.random.default_rng(0)
-        self._pictures = rng.integers(0, 256, (STEPS, NUM_ENVS, SIDE, SIDE), dtype=np.uint8)
+        self.pictures = rng.integers(0, 256, (STEPS, NUM_ENVS, SIDE, SIDE), dtype=np.uint8)
         self._t = 0
         self._episode_return = np.zeros(NUM_ENVS, np.float32)
         self.reset_seeds: list[int | list[int] | None] = []
@@ -93,5 +93,5 @@ class PeriodicEnv(SteppedTogether):
         """Nothing to free."""
 
     def _observe(self) -> NDArray[np.uint8]:
-        frames: NDArray[np.uint8] = self._pictures[self._t][:, None].copy()
+        frames: NDArray[np.uint8] = self.pictures[self._t][:, None].copy()
         return frames
