@@ -52,11 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         run_command(arguments.command, rest)
     except Interrupted as interrupted:
-        is_one_of_many = os.environ.get("WORLD_SIZE", "1") != "1"
-        reason = " (torchrun stops every process when one ends: go on with --resume)"
-        print(  # noqa: T201
-            f"rndfast: stopped by {interrupted}{reason if is_one_of_many else ''}", file=sys.stderr
-        )
+        reason = ""
+        if os.environ.get("WORLD_SIZE", "1") != "1" and str(interrupted) == "SIGTERM":
+            reason = " (torchrun stops every process when one ends: go on with --resume)"
+        print(f"rndfast: stopped by {interrupted}{reason}", file=sys.stderr)  # noqa: T201
         return interrupted.exit_code
     except KeyboardInterrupt:
         print("rndfast: stopped", file=sys.stderr)  # noqa: T201
