@@ -47,6 +47,11 @@ def test_a_line_says_how_far_how_fast_and_which_frames() -> None:
         assert part in line
 
 
+def test_a_line_says_nothing_of_frames_where_there_are_none() -> None:
+    line = plain_line({**METRICS, "perf/emulated_frames_per_s": None}, 1_000_000)
+    assert "| 500 transitions/s | return" in line
+
+
 def test_the_live_table_holds_every_figure() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=False)
     console.print(live_table(METRICS, PRESETS["laptop"]))

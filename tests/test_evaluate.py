@@ -173,6 +173,7 @@ def test_an_episode_of_gymnasium_is_played_and_shown(
     assert [(episode, aspect) for _, episode, aspect in shown] == [(first, 1.0)]
 
     env = gymnasium.make("MountainCar-v0", render_mode="rgb_array")
+    assert first.pictures_per_s == env.metadata["render_fps"]
     env.reset(seed=5)
     for action, picture in zip(actions, first.pictures, strict=True):
         _, reward, terminated, truncated, _ = env.step(action)
@@ -193,7 +194,7 @@ def test_a_video_shows_the_picture_beside_the_reward(tmp_path: Path, has_bonus: 
     rewards = list(np.linspace(0, 1, steps))
     # of an agent without a bonus the extrinsic one is shown
     ext_rewards, int_rewards = ([0.0] * steps, rewards) if has_bonus else (rewards, [])
-    episode = Episode(1.0, steps, ext_rewards, int_rewards, [red] * steps)
+    episode = Episode(1.0, steps, ext_rewards, int_rewards, [red] * steps, pictures_per_s=15)
     path = tmp_path / "video.mp4"
     write_video(path, episode, ATARI_PIXEL_ASPECT)
 

@@ -42,10 +42,11 @@ def plain_line(metrics: Metrics, total_transitions: int) -> str:
     """One line for one rollout."""
     shown_losses = ", ".join(f"{name} {number(value)}" for name, value in losses(metrics).items())
     shares = ", ".join(f"{name} {share:.0%}" for name, share in phase_shares(metrics).items())
+    frames_per_s = metrics["perf/emulated_frames_per_s"]  # of Atari alone
+    frames = "" if frames_per_s is None else f" = {number(frames_per_s)} emulated frames/s"
     return (
         f"{metrics['transitions']:,} of {total_transitions:,} transitions"
-        f" | {number(metrics['charts/SPS'])} transitions/s"
-        f" = {number(metrics['perf/emulated_frames_per_s'])} emulated frames/s"
+        f" | {number(metrics['charts/SPS'])} transitions/s{frames}"
         f" | return {number(metrics['charts/episodic_return'])}"
         f" in {metrics['charts/episodes']} episodes"
         f" | intrinsic {number(metrics.get('rnd/intrinsic_reward'))}"

@@ -23,7 +23,6 @@ from rndfast.train import make_env
 from rndfast.workers import Workers
 
 ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
-STEPS_PER_S = 15  # of a console at 60 frames per second and frameskip 4
 
 
 @dataclass
@@ -34,9 +33,9 @@ class Episode:
     length_steps: int = 0
     ext_rewards: list[float] = field(default_factory=list)  # after each step, unclipped
     int_rewards: list[float] = field(default_factory=list)  # scaled as in training; none without
-    pictures: list[NDArray[np.uint8]] = field(
-        default_factory=list
-    )  # (H, W, 3); only of a recorded episode
+    # only of a recorded episode: (H, W, 3) each, and the speed at which they are meant to be seen
+    pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    pictures_per_s: float = 0.0
 
 
 def evaluate(
@@ -143,6 +142,7 @@ def play(
 
             if is_playing[0] and record:
                 episodes[0].pictures.append(env.render()[0])
+                episodes[0].pictures_per_s = env.render_fps
             for n in np.flatnonzero(is_playing):
                 episodes[n].ext_rewards.append(float(ext_rewards[n]))
                 if int_rewards is not None:
@@ -206,7 +206,8 @@ def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
 
     canvas.draw()
     background = canvas.copy_from_bbox(figure.bbox)
-    writer = imageio_ffmpeg.write_frames(str(path), canvas.get_width_height(), fps=STEPS_PER_S)
+    size, fps = canvas.get_width_height(), episode.pictures_per_s
+    writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps)
     writer.send(None)
     with contextlib.closing(writer):
         for step, pixels in enumerate(episode.pictures):

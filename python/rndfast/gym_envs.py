@@ -77,6 +77,7 @@ class GymVectorEnv:
         except (gymnasium.error.Error, ImportError) as error:
             raise ValueError(f"cannot make {env_id!r}: {error}{_advice(env_id, error)}") from error
         self.num_envs = num_envs
+        self.render_fps = float(envs.metadata.get("render_fps", 30))  # pictures of `render`
         self._env_id = env_id
         self._space = envs.single_action_space  # the environment's own
         self.single_action_space = _flat_actions(self._space)
