@@ -63,7 +63,8 @@ class Agent:
         self.distribution = distribution_over(env.single_action_space)
         self.observation_shape = single_shape(env.single_observation_space)
         self.generator = torch.Generator().manual_seed(config.run.seed)
-        stack_num = config.env.stack_num if len(self.observation_shape) > 1 else 1
+        self.sees_images = len(self.observation_shape) > 1
+        stack_num = config.env.stack_num if self.sees_images else 1
         policy = PolicyNetwork(
             (self.observation_shape[0] * stack_num, *self.observation_shape[1:]),
             self.distribution,
@@ -73,7 +74,7 @@ class Agent:
         )
         self.policy = _on_device(policy, self.device)
         # RND's inputs are normalised, and vectors for the policy
-        self.uses_obs_moments = ppo.has_bonus or len(self.observation_shape) == 1
+        self.uses_obs_moments = ppo.has_bonus or not self.sees_images
         self.has_bonus = ppo.has_bonus
         self._rnd: RndNetworks | None = None
         self.parameters = list(self.policy.parameters())  # that learn

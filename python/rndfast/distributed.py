@@ -118,8 +118,7 @@ class Ranks:
                 f"num_envs must be divisible by num_minibatches * processes = "
                 f"{self._num_minibatches} * {self.world_size}, got {num_envs}"
             )
-        shares = np.arange(num_envs).reshape(self._num_minibatches, self.world_size, -1)
-        return shares[:, self.rank].ravel()
+        return self._shares(num_envs)[:, self.rank].ravel()
 
     def own(self, values: Values, *, axis: int = 0) -> Values:
         """What belongs to this rank's environments, of values for all the run's.
@@ -215,9 +214,8 @@ class Ranks:
         for name in arrays if parts is not None else ():
             axis = axes.get(name, 0)
             together = np.concatenate([part[name] for part in parts or ()], axis=axis)
-            num_envs = together.shape[axis]
-            order = np.arange(num_envs).reshape(self._num_minibatches, self.world_size, -1)
-            whole[name] = together.take(np.argsort(order.swapaxes(0, 1).ravel()), axis=axis)
+            by_rank = self._shares(together.shape[axis]).swapaxes(0, 1)
+            whole[name] = together.take(np.argsort(by_rank.ravel()), axis=axis)
         return whole
 
     def broadcast(self, value: Value) -> Value:
@@ -228,6 +226,10 @@ class Ranks:
         with self._waiting():
             torch.distributed.broadcast_object_list(values)
         return values[0]
+
+    def _shares(self, num_envs: int) -> NDArray[np.int64]:
+        """``(minibatches, world_size, ...)``: environments of each rank in each minibatch."""
+        return np.arange(num_envs).reshape(self._num_minibatches, self.world_size, -1)
 
     def _all_gather(self, array: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         own = torch.from_numpy(array)

@@ -99,11 +99,11 @@ class Rollout:
         self.halves = [slice(0, middle), slice(middle, self.num_envs)]
         self.overlap = config.run.overlap
         self.observations: Observations
-        if len(agent.observation_shape) == 1:
+        if agent.sees_images:
+            self.observations = FrameStore(config, agent.observation_shape, agent.device)
+        else:
             self.halves = [slice(0, self.num_envs)]  # Gymnasium steps all or none
             self.observations = VectorStore(config, agent.observation_shape[0])
-        else:
-            self.observations = FrameStore(config, agent.observation_shape, agent.device)
         self._obs_clip = config.rnd.obs_clip
         self._clips_rewards = config.env.reward_clipping
         shape = (self.num_steps, self.num_envs)
@@ -216,8 +216,7 @@ def evaluate_policy(
                 )
             return outputs.cpu()  # waits for a GPU: the next actions depend on it
 
-    is_image = len(agent.observation_shape) > 1
-    max_size = INFERENCE_BATCH_SIZE if is_image else None
+    max_size = INFERENCE_BATCH_SIZE if agent.sees_images else None
     pieces = [piece for batch in batches for piece in workers.pieces(batch, max_size)]
     outputs = torch.cat(list(workers.map(evaluate, pieces)))
     num_values, num_memory = rollout.values.shape[2], rollout.memory.shape[1]
