@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,8 @@ import rndfast
 from rndfast.bonus import RNDBonus
 from rndfast.plain import PlainFeatures
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Array = NDArray[Any]
 NUM_ENVS = 3
 NUM_FEATURES = 8
@@ -30,15 +31,6 @@ IMAGE = (1, 36, 44)
 VECTOR = (5,)
 
 both = pytest.mark.parametrize("shape", [IMAGE, (3, 36, 36), VECTOR], ids=["grey", "rgb", "vector"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread, as in training: on busy cores several are far slower."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_bonus(shape: tuple[int, ...] = VECTOR, *, seed: int = 0, **settings: Any) -> RNDBonus:

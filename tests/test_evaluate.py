@@ -54,12 +54,9 @@ def test_the_same_seed_plays_the_same_episodes_and_learns_nothing(run_dir: Path)
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
-def test_the_pictures_are_those_of_the_first_environment(
-    run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The oracle is an ale-py console in colour that is given the recorded actions."""
+def record_actions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Keep the first environment's actions from now on."""
     actions: list[int] = []
-
     sample = Categorical.sample
 
     def recorded(
@@ -70,6 +67,14 @@ def test_the_pictures_are_those_of_the_first_environment(
         return result
 
     monkeypatch.setattr(Categorical, "sample", recorded)
+    return actions
+
+
+def test_the_pictures_are_those_of_the_first_environment(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle is an ale-py console in colour that is given the recorded actions."""
+    actions = record_actions(monkeypatch)
     monkeypatch.setattr(rndfast.evaluate, "write_video", lambda *arguments: None)
     episode = evaluate(run_dir, episodes=2, seed=5)[0]
     oracle = AleVectorEnv(
@@ -151,18 +156,8 @@ def test_an_episode_of_gymnasium_is_played_and_shown(
     classic_run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The oracle is the environment itself, alone, that is given the recorded actions."""
-    actions: list[int] = []
-    sample = Categorical.sample
-
-    def recorded(
-        distribution: Categorical, logits: torch.Tensor, noise: torch.Tensor
-    ) -> torch.Tensor:
-        result = sample(distribution, logits, noise)
-        actions.append(int(result[0]))
-        return result
-
+    actions = record_actions(monkeypatch)
     shown: list[tuple[Path, Episode, float]] = []
-    monkeypatch.setattr(Categorical, "sample", recorded)
     monkeypatch.setattr(rndfast.evaluate, "write_video", lambda *given: shown.append(given))
     first, second = evaluate(classic_run_dir, episodes=2, seed=5)
     assert first.length_steps == second.length_steps == 200

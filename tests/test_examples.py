@@ -6,7 +6,6 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,13 @@ from examples.cleanrl_ppo_rnd import Batch
 from tests.reference import rl
 from torch import nn
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EXAMPLES = Path(cleanrl_ppo_rnd.__file__).parent
 ATARI, CART_POLE = "rndfast/MontezumaRevenge-v5", "CartPole-v1"
 
 # small enough for seconds
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_steps": 16}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: on busy cores several are far slower."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def parameters(module: nn.Module) -> list[torch.Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -20,18 +19,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 import rndfast
 from rndfast.integrations.sb3 import SB3VecEnv
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Array = NDArray[Any]
 NUM_ENVS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: on busy cores several are far slower."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
 
 TORCHRL = """
 import gymnasium, rndfast, torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ from torch import nn
 
 from rndfast.distributions import ActionDistribution, Categorical, DiagonalGaussian
 from rndfast.networks import Memory, PolicyNetwork, RndNetworks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Array = NDArray[Any]
 NUM_ACTIONS = 18
@@ -47,15 +48,6 @@ def make_rnd(seed: int = 0, height: int = 84, width: int = 84, features: int = 5
     return RndNetworks(
         (1, height, width), num_features=features, leaky_relu_slope=0.2, generator=generator
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread, as in training: on busy cores several are far slower."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +36,13 @@ from rndfast.plain import (
     make_plain_env,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Array = NDArray[Any]
 SIZE = (ToyEnv.height, ToyEnv.width)
 STEPS, ENVS = 6, 4
 TERMINATED = ((0, 0), (2, 1), (4, 1))
 TRUNCATED = ((1, 2), (3, 0), (5, 3))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Torch's own threads wait for each other at every operation when cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_plain(**settings: Any) -> PlainLearner:
