@@ -27,8 +27,8 @@ import numpy as np
 
 import rndfast
 from rndfast import _core
-from rndfast.bench import OURS, measure_envs, rndfast_stepper
-from rndfast.workers import usable_cores
+from rndfast.bench.bench import OURS, measure_envs, rndfast_stepper
+from rndfast.runtime.compute import usable_cores
 
 GAMES = ("montezuma_revenge", "breakout", "pong", "venture", "seaquest", "private_eye")
 

@@ -25,11 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from rndfast.arguments import parse_train
-from rndfast.bench import hardware, versions
-from rndfast.config import Config, load_run_config
-from rndfast.metrics import read_metrics
-from rndfast.plot import (
+from rndfast.bench.bench import hardware, versions
+from rndfast.commands.arguments import parse_train
+from rndfast.commands.plot import (
     EPISODES,
     RETURN,
     ROOMS,
@@ -41,6 +39,8 @@ from rndfast.plot import (
     require_figure,
     write_figure,
 )
+from rndfast.config import Config, load_run_config
+from rndfast.runs.metrics import read_metrics
 
 # flags of `rndfast train`
 TASKS = {

@@ -22,11 +22,11 @@
 #include "rndfast/common/thread_pool.hpp"
 #include "rndfast/env/atari_env.hpp"
 #include "rndfast/games/game_console.hpp"
-#include "rndfast/preprocess/area_resize.hpp"
-#include "rndfast/preprocess/frame_gather.hpp"
-#include "rndfast/rl/discounted_return_filter.hpp"
-#include "rndfast/rl/gae.hpp"
-#include "rndfast/rl/running_moments.hpp"
+#include "rndfast/env/area_resize.hpp"
+#include "rndfast/learner/frame_gather.hpp"
+#include "rndfast/learner/discounted_return_filter.hpp"
+#include "rndfast/learner/gae.hpp"
+#include "rndfast/learner/running_moments.hpp"
 
 /// What is counted: callgrind knows this function by its name.
 extern "C" [[gnu::noinline]] void rndfast_counted(rndfast::FunctionRef<void()> work) {

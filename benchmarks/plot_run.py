@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rndfast.config import load_run_config
-from rndfast.metrics import Metrics, read_metrics
-from rndfast.timeline import PHASES
+from rndfast.runs.metrics import Metrics, read_metrics
+from rndfast.runtime.timeline import PHASES
 
 WINDOW_ROLLOUTS = 20  # of the moving average
 

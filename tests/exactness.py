@@ -1,7 +1,7 @@
 """Compare the console with ale-py for long: `python -m tests.exactness --help`.
 
-The tests of the same comparisons, `tests/test_console.py` and `tests/test_micro_roms.py`, take two
-minutes; this takes as long as it is told to. Everything runs in child processes.
+The tests of the same comparisons, `test_console.py` and `test_micro_roms.py` in `tests/envs`, take
+two minutes; this takes as long as it is told to. Everything runs in child processes.
 """
 
 # ruff: noqa: T201
@@ -17,7 +17,7 @@ from tests.reference.isolated import run_isolated
 from tests.reference.micro_roms import KINDS, program_difference
 
 from rndfast import Console
-from rndfast.games import GAMES, parse_game
+from rndfast.envs.games import GAMES, parse_game
 
 NUM_WORKERS = 2
 FRAMES_PER_LOAD = 4000

@@ -26,70 +26,73 @@ from tests.reference.learner import (
     small_learner,
 )
 
-from rndfast.checkpoint import load_newest_checkpoint
 from rndfast.config import PRESETS, Config, PpoConfig, RndConfig
-from rndfast.ppo import compute_advantages, update
-from rndfast.rnd import intrinsic_rewards
-from rndfast.rollout import collect
+from rndfast.learner.ppo import compute_advantages, update
+from rndfast.learner.rnd import intrinsic_rewards
+from rndfast.learner.rollout import collect
+from rndfast.runs.checkpoint import load_newest_checkpoint
 
 TESTS = Path(__file__).parent
 
 COVERED = {
     "reward filter over environments instead of time": [
-        "test_rnd.py::test_the_scale_follows_time_and_not_the_environments",
+        "learner/test_rnd.py::test_the_scale_follows_time_and_not_the_environments",
         "core/test_discounted_return_filter.py"
         "::test_filter_runs_over_time_and_not_over_environments",
     ],
     "bonus statistics from float32 variance": [
-        "test_rnd.py::test_rewards_are_divided_by_the_running_std_of_their_discounted_returns",
+        "learner/test_rnd.py::test_rewards_are_divided_by_the_running_std_of_their_discounted_returns",
     ],
     "predictor trained on the current observation": [
-        "test_rnd.py::test_the_predictor_is_trained_on_the_next_frames",
+        "learner/test_rnd.py::test_the_predictor_is_trained_on_the_next_frames",
     ],
     "episodes cut at life loss, wrong frame cap, no-op and FIRE starts": [
         "test_faults.py::test_the_paper_preset_is_the_papers_table",
         "test_faults.py::test_the_papers_protocol_reaches_the_environment",
     ],
     "first observation left over from before the statistics were started": [
-        "test_rnd.py::test_training_starts_from_a_reset_after_the_random_agent",
+        "learner/test_rnd.py::test_training_starts_from_a_reset_after_the_random_agent",
     ],
     "episode returns that leak across a truncation": [
-        "test_rollout.py::test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation",
-        "test_envs.py::test_steps_are_those_of_ale_py",
+        "learner/test_rollout.py::test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation",
+        "envs/test_atari.py::test_steps_are_those_of_ale_py",
     ],
     "sticky actions drawn once per agent step": [
-        "test_envs.py::test_sticky_actions_are_redrawn_in_every_frame",
+        "envs/test_atari.py::test_sticky_actions_are_redrawn_in_every_frame",
     ],
     "gradient clipping that does nothing": [
-        "test_ppo.py::test_huge_gradients_are_not_clipped",
-        "test_ppo.py::test_gradients_are_as_long_as_they_may_be",
+        "learner/test_ppo.py::test_huge_gradients_are_not_clipped",
+        "learner/test_ppo.py::test_gradients_are_as_long_as_they_may_be",
         "test_faults.py::test_every_setting_of_the_algorithm_changes_what_is_learnt",
     ],
     "frames in float64": ["test_faults.py::test_no_frame_is_ever_float64"],
     "statistics of shape (84,) for images": [
-        "test_rnd.py::test_statistics_have_one_float64_entry_for_each_pixel",
+        "learner/test_rnd.py::test_statistics_have_one_float64_entry_for_each_pixel",
     ],
     "one value head": [
-        "test_networks.py::test_the_two_value_heads_are_two",
-        "test_ppo.py::test_advantages_are_two_gaes_with_their_own_ends_and_discounts",
+        "learner/test_networks.py::test_the_two_value_heads_are_two",
+        "learner/test_ppo.py::test_advantages_are_two_gaes_with_their_own_ends_and_discounts",
     ],
     "bonus added after the advantages": [
-        "test_rnd.py::test_the_bonus_is_in_the_advantages_that_the_update_learns_from",
+        "learner/test_rnd.py::test_the_bonus_is_in_the_advantages_that_the_update_learns_from",
     ],
-    "advantages normalised": ["test_ppo.py::test_advantages_are_not_normalised"],
-    "values clipped": ["test_ppo.py::test_values_are_not_clipped_towards_the_old_ones"],
+    "advantages normalised": ["learner/test_ppo.py::test_advantages_are_not_normalised"],
+    "values clipped": ["learner/test_ppo.py::test_values_are_not_clipped_towards_the_old_ones"],
     "minibatches shuffled": [
-        "test_ppo.py::test_minibatches_are_slices_of_environments_in_the_same_order_in_every_epoch",
+        "learner/test_ppo.py"
+        "::test_minibatches_are_slices_of_environments_in_the_same_order_in_every_epoch",
     ],
-    "leaky slope 0.01": ["test_networks.py::test_leaky_slope_is_0_2_in_all_three_convolutions"],
+    "leaky slope 0.01": [
+        "learner/test_networks.py::test_leaky_slope_is_0_2_in_all_three_convolutions"
+    ],
     "third policy convolution 3x3": [
-        "test_networks.py::test_policy_has_the_sizes_of_the_authors_code",
+        "learner/test_networks.py::test_policy_has_the_sizes_of_the_authors_code",
     ],
     "sum or half of the squared errors as bonus": [
-        "test_rnd.py::test_reward_is_the_mean_squared_error_on_the_whitened_clipped_next_frame",
+        "learner/test_rnd.py::test_reward_is_the_mean_squared_error_on_the_whitened_clipped_next_frame",
     ],
     "first frame repeated in the stack": [
-        "test_rollout.py"
+        "learner/test_rollout.py"
         "::test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts",
     ],
 }
@@ -170,7 +173,7 @@ def test_the_paper_preset_is_the_papers_table() -> None:
 
 
 def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("rndfast.train")
+    module = importlib.import_module("rndfast.runs.train")
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(
         module, "AtariVectorEnv", lambda game, **settings: made.append({"game": game} | settings)
@@ -240,7 +243,7 @@ def test_every_setting_of_the_algorithm_changes_what_is_learnt(
 ) -> None:
     names = [setting.name for part in (PpoConfig, RndConfig) for setting in fields(part)]
     assert ALTERNATIVES.keys() == set(names)
-    module = importlib.import_module("rndfast.train")
+    module = importlib.import_module("rndfast.runs.train")
     terminated, truncated = ((1, 0), (4, 2), (8, 1)), ((2, 3), (7, 0))
     monkeypatch.setattr(module, "make_env", lambda *_: ToyVectorEnv(4, terminated, truncated))
     small = {"num_minibatches": 1, "learning_rate": 0.01, "int_gamma": 0.999, "num_features": 8}

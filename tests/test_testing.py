@@ -16,7 +16,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rndfast.envs import AtariEnv, AtariVectorEnv
+from rndfast.envs.atari import AtariEnv, AtariVectorEnv
 from rndfast.testing import RULES, VectorEnvError, check_vector_env
 
 Array = npt.NDArray[Any]

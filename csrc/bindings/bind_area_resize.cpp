@@ -8,7 +8,7 @@
 #include "array.hpp"
 #include "bindings.hpp"
 #include "rndfast/console/palette.hpp"
-#include "rndfast/preprocess/area_resize.hpp"
+#include "rndfast/env/area_resize.hpp"
 
 namespace rndfast::bindings {
 using namespace py::literals;

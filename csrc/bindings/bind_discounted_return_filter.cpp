@@ -5,7 +5,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
-#include "rndfast/rl/discounted_return_filter.hpp"
+#include "rndfast/learner/discounted_return_filter.hpp"
 
 namespace rndfast::bindings {
 using namespace py::literals;

@@ -3,7 +3,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
-#include "rndfast/rl/gae.hpp"
+#include "rndfast/learner/gae.hpp"
 
 namespace rndfast::bindings {
 using namespace py::literals;

@@ -9,7 +9,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
-#include "rndfast/rl/running_moments.hpp"
+#include "rndfast/learner/running_moments.hpp"
 
 namespace rndfast::bindings {
 using namespace py::literals;

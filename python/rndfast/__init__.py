@@ -18,11 +18,11 @@ except ModuleNotFoundError as error:
         "of the repository (a bare source tree on sys.path is not enough)"
     ) from error
 
-from rndfast.console import Console
-from rndfast.envs import AtariVectorEnv, register_envs
+from rndfast.envs.atari import AtariVectorEnv, register_envs
+from rndfast.envs.console import Console
 
 if TYPE_CHECKING:
-    from rndfast.bonus import RNDBonus
+    from rndfast.learner.bonus import RNDBonus
 
 __version__ = version("rndfast")
 
@@ -42,7 +42,7 @@ register_envs()
 
 def __getattr__(name: str) -> Any:
     if name == "RNDBonus":  # imported when it is asked for: it takes torch
-        from rndfast.bonus import RNDBonus
+        from rndfast.learner.bonus import RNDBonus
 
         return RNDBonus
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -438,7 +438,7 @@ def gather_stacks(frames: numpy.typing.NDArray[numpy.uint8], valid_frames: numpy
     
     Pixels are written as blocks of 4 x 4, channels last: ``out[b, y, x, 16 * (s * C + c) + 4 * i + j]`` is pixel
     ``(4 * y + i, 4 * x + j)`` of plane ``c`` of frame ``s``. An 8 x 8 convolution with stride 4 is a 2 x 2 convolution over
-    them (``rndfast.networks``). Rows and columns after the last whole block are left out.
+    them (``rndfast.learner.networks``). Rows and columns after the last whole block are left out.
     
     Args:
         frames: ``(R, N, C, H, W)`` uint8, H and W at least 4: every frame once.

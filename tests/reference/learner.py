@@ -21,12 +21,12 @@ from tests.reference.frames import images_of, stack_at
 from tests.reference.halves import Step, SteppedTogether
 from torch import nn
 
-from rndfast.agent import Agent
 from rndfast.config import Config
-from rndfast.networks import PolicyNetwork, PolicyOutput
-from rndfast.observations import FrameStore
-from rndfast.rollout import Rollout
-from rndfast.workers import Workers
+from rndfast.learner.agent import Agent
+from rndfast.learner.networks import PolicyNetwork, PolicyOutput
+from rndfast.learner.observations import FrameStore
+from rndfast.learner.rollout import Rollout
+from rndfast.runtime.compute import Workers
 
 Array = NDArray[Any]
 Float64Array = NDArray[np.float64]

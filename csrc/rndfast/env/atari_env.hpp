@@ -17,7 +17,7 @@
 #include "rndfast/common/random.hpp"
 #include "rndfast/console/palette.hpp"
 #include "rndfast/games/game_console.hpp"
-#include "rndfast/preprocess/area_resize.hpp"
+#include "rndfast/env/area_resize.hpp"
 
 namespace rndfast {
 

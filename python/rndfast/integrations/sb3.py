@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from rndfast.envs import AtariVectorEnv
+from rndfast.envs.atari import AtariVectorEnv
 
 try:
     from stable_baselines3.common.monitor import Monitor

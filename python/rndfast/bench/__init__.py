@@ -1,0 +1,3 @@
+"""Training and environments beside their peers."""
+
+from __future__ import annotations

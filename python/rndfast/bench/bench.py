@@ -1,0 +1,517 @@
+"""``rndfast bench``: real training, the update and the environments beside their peers.
+
+The contestants take turns, round after round, so that other load on the machine and its clock touch
+all alike; figures are medians of rounds, in wall and CPU time, and ratios of medians. The plain
+learner (plain.py) is the peer of training and update, EnvPool and ale-py those of the environments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import rndfast
+from rndfast.bench.plain import PlainBatch, PlainLearner, make_ale_env, make_plain_env
+from rndfast.bench.report import Report, print_report, write_charts
+from rndfast.commands.arguments import BenchArguments
+from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
+from rndfast.envs.games import env_id, parse_game
+from rndfast.learner.agent import Agent
+from rndfast.learner.distributions import Categorical
+from rndfast.learner.observations import FrameStore
+from rndfast.learner.ppo import Advantages, compute_advantages, update
+from rndfast.learner.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
+from rndfast.learner.rollout import Rollout, collect
+from rndfast.runs.metrics import Metrics
+from rndfast.runs.train import make_env, train
+from rndfast.runtime.compute import Workers, resolve_precision, usable_cores
+from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.timeline import PHASES, Timeline
+
+OURS = "rndfast"
+PLAIN = "plain"
+PAPER_TRANSITIONS = Config().run.total_transitions
+PACKAGES = ("rndfast", "torch", "numpy", "gymnasium", "ale-py", "envpool")
+
+# Largest difference of a loss between the fast path and the plain learner after an update, by
+# itself or as a share of the loss; rounding makes less than a hundredth of it in float32.
+LOSS_TOLERANCE = 0.02
+
+STICKINESS = 0.25
+BATCHES_PER_ROUND = {OURS: 24, "ale-py": 6, "envpool": 6}  # about the same time for each
+
+Work = Callable[[], object]
+View = Callable[[str], None]
+Precision = Literal["float32", "bfloat16"]
+
+
+def bench(arguments: BenchArguments) -> None:
+    """Measure, print the figures and write ``bench.json`` and the charts.
+
+    Raises:
+        ValueError: An argument is wrong, or the fast path and the plain learner disagree.
+        OSError: The output directory cannot be written; before anything is measured.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    if arguments.rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {arguments.rounds}")
+    config = bench_config(arguments)
+    precisions = number_formats(config.run)
+    console = Console(highlight=False, markup=False)
+    with (
+        output_directory(arguments.output) as output,
+        Interruption(),
+        tempfile.TemporaryDirectory(prefix="rndfast-bench-") as scratch,
+    ):
+        report = measure(config, precisions, arguments.rounds, Path(scratch), console.print)
+        (output / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+        print_report(report, console)
+        written = [output / "bench.json", *write_charts(report, output, console)]
+    console.print("written: " + ", ".join(map(str, written)))
+
+
+def bench_config(arguments: BenchArguments) -> Config:
+    """The paper's settings; with ``quick``, a smaller rollout and one pass over it."""
+    num_envs, steps, epochs = (16, 8, 1) if arguments.quick else (128, 128, 4)
+    return Config(
+        env=EnvConfig(num_envs=num_envs),
+        ppo=PpoConfig(rollout_steps=steps, update_epochs=epochs),
+        rnd=RndConfig(obs_norm_steps=steps),
+        run=RunConfig(
+            device=arguments.device,
+            num_threads=arguments.num_threads,
+            precision=arguments.precision,
+        ),
+    )
+
+
+def number_formats(config: RunConfig) -> list[Precision]:
+    """The number formats to measure: float32 always, and what the run's own stands for here."""
+    chosen = resolve_precision(config)
+    return ["float32"] if chosen == "float32" else ["float32", chosen]
+
+
+@contextlib.contextmanager
+def output_directory(path: Path) -> Iterator[Path]:
+    """Make a directory and see that it can be written; where the block fails, it goes again.
+
+    Raises:
+        ValueError: It is a file.
+        OSError: It cannot be written.
+    """
+    is_new = not path.exists()
+    if not is_new and not path.is_dir():
+        raise ValueError(f"output must be a directory, but {path} is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        yield path
+    except BaseException:
+        with contextlib.suppress(OSError):  # figures are in it
+            if is_new:
+                path.rmdir()
+        raise
+
+
+def measure(
+    config: Config, precisions: list[Precision], rounds: int, scratch: Path, view: View
+) -> Report:
+    """Measure everything; returns what ``bench.json`` holds."""
+    threads = config.run.num_threads or torch.get_num_threads()  # of the plain learner
+    report: Report = {
+        "settings": {
+            "env_id": config.env.env_id,
+            "num_envs": config.env.num_envs,
+            "rollout_steps": config.ppo.rollout_steps,
+            "update_epochs": config.ppo.update_epochs,
+            "num_minibatches": config.ppo.num_minibatches,
+            "device": config.run.device,
+            "num_threads": config.run.num_threads or usable_cores(),
+            "plain_threads": threads,
+            "plain_env": "envpool" if is_installed("envpool") else "ale-py",
+            "rounds": rounds,
+        },
+        "hardware": hardware(),
+        "versions": {"python": platform.python_version(), **versions()},
+        "training": {},
+        "update": {},
+    }
+    for precision in precisions:
+        run = dataclasses.replace(config.run, precision=precision, run_dir=scratch / precision)
+        chosen = dataclasses.replace(config, run=run)
+        view(f"training in {precision}, a warm-up and {rounds} rounds beside plain PyTorch")
+        report["training"][precision] = measure_training(chosen, rounds, threads, view)
+        view(f"update in {precision}")
+        report["update"][precision] = measure_update(chosen, rounds, threads)
+    # later ones would count the plain learner's memory
+    report["peak_memory_mib"] = report["training"][precisions[0]].pop("peak_memory_mib")
+    view("environments")
+    num_threads = report["settings"]["num_threads"]
+    env_costs = measure_envs(
+        parse_game(config.env.env_id), config.env.num_envs, num_threads, rounds
+    )
+    report["environments"] = comparison(env_costs)
+    return report
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+class Cost(NamedTuple):
+    """Time on the wall, and of all threads of this process together."""
+
+    wall_s: float
+    cpu_s: float
+
+    @classmethod
+    def since(cls, start: Cost) -> Cost:
+        """The cost since another moment's :meth:`now`."""
+        now = cls.now()
+        return cls(now.wall_s - start.wall_s, now.cpu_s - start.cpu_s)
+
+    @classmethod
+    def now(cls) -> Cost:
+        """The clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+
+def cost_of(work: Work) -> Cost:
+    """Do something once."""
+    start = Cost.now()
+    work()
+    return Cost.since(start)
+
+
+def alternate(contestants: dict[str, Work], rounds: int) -> dict[str, list[Cost]]:
+    """Let each do its work in turn, round after round."""
+    costs: dict[str, list[Cost]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, work in contestants.items():
+            costs[name].append(cost_of(work))
+    return costs
+
+
+def figures(values: list[float]) -> dict[str, Any]:
+    """Values of rounds, their median and range."""
+    return {
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "rounds": values,
+    }
+
+
+def comparison(costs: dict[str, list[Cost]]) -> Report:
+    """Costs of each contestant, and how many times as much a peer's are as ours.
+
+    A ratio is one of medians; its range is that of the rounds' own ratios.
+    """
+    report: Report = {
+        name: {clock: figures([getattr(cost, clock) for cost in of_name]) for clock in Cost._fields}
+        for name, of_name in costs.items()
+    }
+    ours = report[OURS]
+    ratios: Report = {peer: {} for peer in costs if peer != OURS}
+    for peer, ratio in ratios.items():
+        for clock in Cost._fields:
+            theirs, own = report[peer][clock], ours[clock]
+            of_rounds = [a / b for a, b in zip(theirs["rounds"], own["rounds"], strict=True)]
+            ratio[clock.removesuffix("_s")] = {
+                "of_medians": theirs["median"] / own["median"],
+                "min": min(of_rounds),
+                "max": max(of_rounds),
+            }
+    return report | {"times_as_fast_as": ratios}
+
+
+@contextlib.contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Give operations of torch so many threads: in training they have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+class _ClockedTimeline(Timeline):
+    """Notes our own clocks as well whenever ``train`` makes a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments: list[Cost] = []
+
+    def take_seconds(self) -> dict[str, float]:
+        self.moments.append(Cost.now())
+        return super().take_seconds()
+
+
+def measure_training(config: Config, rounds: int, plain_threads: int, view: View) -> Report:
+    """Iterations of real training, and between them those of the plain learner.
+
+    The first iteration of each warms up.
+    """
+    timeline = _ClockedTimeline()
+    rows: list[Metrics] = []
+    plain_costs: list[Cost] = []
+    pauses: list[Cost] = []  # after each row
+
+    def follow(update: Metrics | str) -> None:
+        if isinstance(update, str):
+            view(update)
+            return
+        rows.append(update)
+        start = Cost.now()
+        with timeline.paused(), torch_threads(plain_threads):
+            plain_costs.append(cost_of(lambda: next(plain)))
+        pauses.append(Cost.since(start))
+
+    total_transitions = (rounds + 1) * config.rollout_transitions
+    run = dataclasses.replace(config.run, total_transitions=total_transitions)
+    with contextlib.closing(plain_iterations(config)) as plain:
+        train(dataclasses.replace(config, run=run), view=follow, timeline=timeline)
+
+    # from row to row, as the phases: an iteration has the writing of the row before
+    costs = np.diff(timeline.moments, axis=0)[1:] - np.array(pauses[:-1])  # (rounds, clocks)
+    report = comparison({OURS: [Cost(*cost) for cost in costs.tolist()], PLAIN: plain_costs[1:]})
+    walls = report[OURS]["wall_s"]
+    transitions_per_s = config.rollout_transitions / walls["median"]
+    return report | {
+        "transitions_per_s": transitions_per_s,
+        "transitions_per_cpu_s": config.rollout_transitions / report[OURS]["cpu_s"]["median"],
+        "hours_to_the_papers_transitions": PAPER_TRANSITIONS / transitions_per_s / 3600,
+        "phases_s": {
+            phase: figures([float(row[f"perf/{phase}_s"] or 0.0) for row in rows[1:]])
+            for phase in PHASES
+        },
+        "median_round": walls["rounds"].index(statistics.median_low(walls["rounds"])),
+        "peak_memory_mib": rows[0]["perf/peak_memory_mib"],
+    }
+
+
+def plain_iterations(config: Config) -> Generator[dict[str, float], None, None]:
+    """Iterations of the plain learner, which is made when the first one is asked for."""
+    num_actions = rndfast.AtariVectorEnv(parse_game(config.env.env_id), 1).num_actions
+    num_threads = config.run.num_threads or usable_cores()
+    with contextlib.closing(make_plain_env(config.env, num_threads)) as env:
+        plain = PlainLearner(config, num_actions)
+        plain.start(env)
+        while True:
+            yield plain.iteration(env)
+
+
+# --- update -----------------------------------------------------------------------------------
+
+
+def measure_update(config: Config, rounds: int, plain_threads: int) -> Report:
+    """Updates of the fast path and of the plain learner, from the same weights and experience.
+
+    Raises:
+        ValueError: Their losses differ.
+    """
+    with (
+        Workers(config.run) as workers,
+        contextlib.closing(make_env(config, workers.num_threads)) as env,
+    ):
+        agent = Agent(config, env, workers)
+        initialize_obs_moments(agent, env, config, workers)
+        rollout = Rollout(config, agent)
+        rollout.start(env.reset(seed=config.run.seed + 1)[0])
+        collect(agent, env, rollout, workers)
+        raw = intrinsic_rewards(agent, rollout, config.rnd, workers)
+        int_rewards = scale_intrinsic_rewards(agent, raw, config.rnd, workers)
+        ext_rewards = rollout.clipped(rollout.rewards_raw)
+        advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
+
+        plain = plain_copy(agent, config)
+        batch = plain_batch(rollout, advantages, workers.device)
+
+        def fast_update() -> dict[str, float]:
+            metrics = update(agent, rollout, advantages, config, workers)
+            return {name.removeprefix("losses/"): value for name, value in metrics.items()}
+
+        def plain_update() -> dict[str, float]:
+            with torch_threads(plain_threads):
+                return plain.update(batch)
+
+        losses = {OURS: fast_update(), PLAIN: plain_update()}  # the first of each also warms up
+        require_same_losses(losses[OURS], losses[PLAIN])
+        costs = alternate({OURS: fast_update, PLAIN: plain_update}, rounds)
+    return comparison(costs) | {"losses_of_first_update": losses}
+
+
+def plain_copy(agent: Agent, config: Config) -> PlainLearner:
+    """A plain learner with an agent's weights and pixel statistics; its optimiser is new."""
+    assert isinstance(agent.distribution, Categorical)
+    plain = PlainLearner(config, agent.distribution.num_actions)
+    plain.policy.load_state_dict(agent.policy.state_dict())
+    plain.target.load_state_dict(agent.rnd.target.state_dict())
+    plain.predictor.load_state_dict(agent.rnd.predictor.state_dict())
+    plain.obs_statistics.mean = agent.obs_moments.mean
+    plain.obs_statistics.var = agent.obs_moments.var
+    return plain
+
+
+def plain_batch(rollout: Rollout, advantages: Advantages, device: torch.device) -> PlainBatch:
+    """A rollout as the plain learner's update takes it, with whole stacks."""
+    store = rollout.observations
+    assert isinstance(store, FrameStore)
+    steps, stack_num = rollout.num_steps, store.stack_num
+    stacks = np.stack(
+        [store.frames[t : t + stack_num, :, 0].swapaxes(0, 1) for t in range(steps)]
+    )  # (T, N, S, H, W)
+    is_blank = np.arange(stack_num) < stack_num - store.valid_frames[:steps, :, None]
+    stacks[is_blank] = 0
+    next_frames = store.frames[stack_num:].astype(np.float32)
+    arrays = (
+        stacks.astype(np.float32),
+        next_frames,
+        rollout.actions,
+        rollout.log_probs,
+        advantages.combined,
+        *np.moveaxis(advantages.returns, 2, 0),  # extrinsic and intrinsic
+    )
+    return PlainBatch(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def require_same_losses(ours: dict[str, float], plain: dict[str, float]) -> None:
+    """Check that two updates from the same start did the same.
+
+    The predictor's loss is left out: it depends on which quarter of the rows each drew.
+
+    Raises:
+        ValueError: A loss differs by more than `LOSS_TOLERANCE`.
+    """
+    for name in ("policy", "ext_value", "int_value", "entropy"):
+        if abs(ours[name] - plain[name]) > LOSS_TOLERANCE * max(1.0, abs(plain[name])):
+            raise ValueError(
+                f"the {name} loss must be that of plain PyTorch, {plain[name]:.6g}, "
+                f"got {ours[name]:.6g}"
+            )
+
+
+# --- environments -----------------------------------------------------------------------------
+
+
+def rndfast_stepper(game: str, num_envs: int, num_threads: int, **settings: Any) -> Work:
+    """Return a function that steps a batch of ours with random actions."""
+    envs = rndfast.AtariVectorEnv(game, num_envs, num_threads=num_threads, **settings)
+    envs.reset(seed=0)
+    rng = np.random.default_rng(0)
+    return lambda: envs.step(rng.integers(0, envs.num_actions, num_envs))
+
+
+def ale_stepper(game: str, num_envs: int, num_threads: int) -> Work:
+    """Return a function that steps a batch of ale-py's."""
+    envs = make_ale_env(
+        game, num_envs, num_threads=num_threads, repeat_action_probability=STICKINESS
+    )
+    envs.reset()
+    num_actions = len(envs.ale.get_action_set())
+    rng = np.random.default_rng(0)
+    return lambda: envs.step(rng.integers(0, num_actions, num_envs))
+
+
+def envpool_stepper(game: str, num_envs: int, num_threads: int) -> Work:
+    """Return a function that steps a batch of EnvPool's."""
+    import envpool
+
+    envs = envpool.make(
+        env_id(game).removeprefix("rndfast/"),
+        env_type="gymnasium",
+        num_envs=num_envs,
+        num_threads=num_threads,
+        repeat_action_probability=STICKINESS,
+    )
+    envs.reset()
+    num_actions = int(envs.action_space.n)
+    rng = np.random.default_rng(0)
+    return lambda: envs.step(rng.integers(0, num_actions, num_envs).astype(np.int32))
+
+
+STEPPERS = {OURS: rndfast_stepper, "ale-py": ale_stepper, "envpool": envpool_stepper}
+
+
+def measure_envs(game: str, num_envs: int, num_threads: int, rounds: int) -> dict[str, list[Cost]]:
+    """Costs of one step of one environment, of each library that is installed.
+
+    A step is four console frames, the maximum of the last two, grey, 84 x 84, a stack of four,
+    sticky actions 0.25, other settings each library's own; actions are random.
+    """
+    steppers = {
+        name: make(game, num_envs, num_threads)
+        for name, make in STEPPERS.items()
+        if name == OURS or is_installed(name)
+    }
+
+    def batches(name: str) -> Work:
+        def step_batches() -> None:
+            for _ in range(BATCHES_PER_ROUND[name]):
+                steppers[name]()
+
+        return step_batches
+
+    contestants = {name: batches(name) for name in steppers}
+    costs = alternate(contestants, rounds + 1)  # the first one warms up
+    return {
+        name: [
+            Cost(*(seconds / (BATCHES_PER_ROUND[name] * num_envs) for seconds in cost))
+            for cost in of_name[1:]
+        ]
+        for name, of_name in costs.items()
+    }
+
+
+# --- where it ran -----------------------------------------------------------------------------
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    return importlib.util.find_spec(package.replace("-", "_")) is not None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what is compared; None: not installed."""
+    return {
+        name: importlib.metadata.version(name) if is_installed(name) else None for name in PACKAGES
+    }
+
+
+def hardware() -> Report:
+    """The machine, and how busy it was at the start."""
+    return {
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "memory_gib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "simd_level": rndfast.ThreadPool(1).simd_level,
+        "load_average_1min": os.getloadavg()[0],
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name, as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,128 @@
+"""What a run shows while it trains: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from rndfast.config import Config
+from rndfast.runs.metrics import Metrics
+from rndfast.runs.train import View
+from rndfast.runtime.timeline import PHASES
+
+
+@contextlib.contextmanager
+def open_view(config: Config) -> Iterator[View]:
+    """Show a run on standard output."""
+    console = Console()
+    total = config.run.total_transitions
+    if not console.is_terminal:
+        yield lambda update: print(  # noqa: T201
+            update if isinstance(update, str) else plain_line(update, total), flush=True
+        )
+        return
+    with Live(console=console, auto_refresh=False) as live:
+
+        def show(update: Metrics | str) -> None:
+            if isinstance(update, str):
+                console.print(update, highlight=False)
+            else:
+                live.update(live_table(update, config), refresh=True)
+
+        yield show
+
+
+def plain_line(metrics: Metrics, total_transitions: int) -> str:
+    """One line for one rollout."""
+    shown_losses = ", ".join(f"{name} {number(value)}" for name, value in losses(metrics).items())
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in phase_shares(metrics).items())
+    frames_per_s = metrics["perf/emulated_frames_per_s"]  # of Atari alone
+    frames = "" if frames_per_s is None else f" = {number(frames_per_s)} emulated frames/s"
+    return (
+        f"{metrics['transitions']:,} of {total_transitions:,} transitions"
+        f" | {number(metrics['charts/SPS'])} transitions/s{frames}"
+        f" | return {number(metrics['charts/episodic_return'])}"
+        f" in {metrics['charts/episodes']} episodes"
+        f" | intrinsic {number(metrics.get('rnd/intrinsic_reward'))}"
+        f" | losses {shown_losses}"
+        f" | {shares}"
+        f" | {time_left(metrics, total_transitions)} left"
+    )
+
+
+def live_table(metrics: Metrics, config: Config) -> Group:
+    """The table of a live view."""
+    total = config.run.total_transitions
+    progress = Progress(
+        TextColumn(f"[bold]{config.env.env_id}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:.1f} %"),
+        TextColumn(f"{time_left(metrics, total)} left"),
+        expand=True,
+    )
+    progress.add_task("", total=total, completed=int(min(metrics["transitions"] or 0, total)))
+    table = Table.grid(padding=(0, 2), expand=True)
+    for _ in range(3):
+        table.add_column(justify="right", style="cyan")
+        table.add_column()
+    experience = {
+        "transitions": f"{metrics['transitions']:,}",
+        "transitions/s": number(metrics["charts/SPS"]),
+        "emulated frames/s": number(metrics["perf/emulated_frames_per_s"]),
+        "episodic return": number(metrics["charts/episodic_return"]),
+        "best in rollout": number(metrics["charts/episodic_return_max"]),
+        "episodic length (steps)": number(metrics["charts/episodic_length"]),
+        "rooms found": number(metrics["rnd/rooms"]),
+        "intrinsic reward": number(metrics.get("rnd/intrinsic_reward")),
+        "prediction error": number(metrics.get("rnd/prediction_error")),
+    }
+    shown_losses = {
+        name.replace("_", " "): number(value) for name, value in losses(metrics).items()
+    }
+    phases = {f"{name} time": f"{share:.1%}" for name, share in phase_shares(metrics).items()} | {
+        "peak memory": f"{number(metrics['perf/peak_memory_mib'])} MiB"
+    }
+    columns = [list(column.items()) for column in (experience, shown_losses, phases)]
+    for row in range(max(len(column) for column in columns)):
+        table.add_row(
+            *(
+                cell
+                for column in columns
+                for cell in (column[row] if row < len(column) else ("", ""))
+            )
+        )
+    return Group(progress, table)
+
+
+def losses(metrics: Metrics) -> dict[str, float | int | None]:
+    """The losses of a row, by their short names."""
+    return {
+        key.removeprefix("losses/"): value
+        for key, value in metrics.items()
+        if key.startswith("losses/")
+    }
+
+
+def phase_shares(metrics: Metrics) -> dict[str, float]:
+    """Each phase's share of an iteration's wall time."""
+    total_s = metrics["perf/iteration_s"] or 1.0
+    return {phase: (metrics[f"perf/{phase}_s"] or 0.0) / total_s for phase in PHASES}
+
+
+def time_left(metrics: Metrics, total_transitions: int) -> str:
+    """Hours, minutes and seconds to the end of the run at the present speed."""
+    missing = max(0, total_transitions - (metrics["transitions"] or 0))
+    return str(datetime.timedelta(seconds=round(missing / (metrics["charts/SPS"] or 1.0))))
+
+
+def number(value: float | None) -> str:
+    """A figure in four digits, a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,0 +1,425 @@
+"""``rndfast plot``: learning curves of any runs, over transitions and over hours.
+
+Runs that differ in nothing but their seed are one curve: the interquartile mean of the runs, with
+its 95 % bootstrap interval as a band, as Agarwal et al. (2021) advise where runs are few.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rndfast.config import Config, RunConfig, load_run_config
+from rndfast.runs.metrics import Metrics, read_metrics
+
+Array = NDArray[np.float64]
+
+SUFFIXES = (".png", ".svg", ".pdf")
+EPISODES = "charts/episodes"
+RETURN, ROOMS, BONUS = "charts/episodic_return", "rnd/rooms", "rnd/intrinsic_reward"
+PANELS = {RETURN: "episodic return", ROOMS: "rooms found", BONUS: "intrinsic reward"}
+# Okabe and Ito's colours, which the colour-blind can tell apart
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":")  # one after the other when the colours are used up
+SMOOTHING = 0.02  # of a run's rollouts are averaged
+POSITIONS = 200  # of a curve
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run directory says: its settings, and a row of metrics for each rollout."""
+
+    run_dir: Path
+    config: Config
+    rows: list[Metrics]
+
+    def column(self, key: str) -> Array:
+        """Values of a metric, ``(K,)`` for K rollouts; NaN where it has none."""
+        values = [row.get(key) for row in self.rows]
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+
+    def transitions(self) -> Array:
+        """Transitions up to the end of each rollout, ``(K,)``."""
+        return self.column("transitions")
+
+    def hours(self) -> Array:
+        """Hours of training up to the end of each rollout, ``(K,)``; pauses do not count."""
+        return np.cumsum(self.column("perf/iteration_s")) / 3600
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of the same settings, each with a seed of its own."""
+
+    label: str
+    runs: list[Run]
+
+    @property
+    def env_id(self) -> str:
+        """The environment of all of them."""
+        return self.runs[0].config.env.env_id
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric of a group: all arrays are ``(P,)`` float64."""
+
+    positions: Array
+    centre: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a group appears in its block: name, colour and line, curves by metric and clock."""
+
+    label: str
+    style: dict[str, Any]
+    curves: dict[tuple[str, str], Curve]
+
+
+Clock = Callable[[Run], Array]
+CLOCKS: dict[str, Clock] = {"transitions": Run.transitions, "hours": Run.hours}
+
+
+def plot(run_dirs: Sequence[Path], output: Path) -> None:
+    """Draw the learning curves of runs, and say what was drawn.
+
+    Args:
+        run_dirs: Directories of the runs, in any order.
+        output: The figure; its suffix, .png, .svg or .pdf, chooses the format.
+
+    Raises:
+        ImportError: The ``plots`` extra is not installed.
+        FileNotFoundError: One is no run directory.
+        ValueError: The suffix is another; there are no runs; one has no metrics yet, or is there
+            twice; or there is nothing to draw.
+    """
+    require_figure(output)
+    if not run_dirs:
+        raise ValueError("name at least one run directory, for example: rndfast plot runs/*")
+    groups = group_runs([load_run(run_dir) for run_dir in run_dirs])
+    write_figure(groups, output)
+    for group in groups:
+        ends = [run.transitions()[-1] for run in group.runs]
+        print(  # noqa: T201
+            f"{group.env_id}, {group.label}, {seeds(group)}: {min(ends):,.0f} transitions"
+            + (f" ({max(ends):,.0f} in the longest run)" if max(ends) > min(ends) else "")
+        )
+    print(f"the figure is {output}")  # noqa: T201
+
+
+def require_figure(output: Path) -> None:
+    """Check that a figure can be written before anything is read.
+
+    Raises:
+        ImportError: The ``plots`` extra is not installed.
+        ValueError: The suffix names no format.
+    """
+    if output.suffix not in SUFFIXES:
+        raise ValueError(f"output must end in one of {', '.join(SUFFIXES)}, got {str(output)!r}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("plotting needs matplotlib: pip install 'rndfast[plots]'")
+
+
+def load_run(run_dir: Path) -> Run:
+    """Read a run's settings and metrics.
+
+    Raises:
+        FileNotFoundError: It is no run directory.
+        ValueError: Its settings are wrong, or it has no metrics yet.
+    """
+    try:
+        config = load_run_config(run_dir)
+    except ValueError as error:
+        raise ValueError(f"{run_dir}: {error}") from None
+    rows = read_metrics(run_dir / "metrics.jsonl")
+    if not rows:
+        raise ValueError(f"{run_dir} has no metrics yet: no rollout has ended")
+    return Run(run_dir, config, rows)
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Runs of equal settings together, in the order in which their settings first appear.
+
+    The settings of [run] (seed, directory, length, machine) tell no groups apart. A group's label
+    is what tells it from the others of its environment.
+
+    Raises:
+        ValueError: Two runs have the same settings and the same seed: they are not independent.
+    """
+    found: dict[Config, list[Run]] = {}
+    for run in runs:
+        settings = dataclasses.replace(run.config, run=RunConfig())
+        of_settings = found.setdefault(settings, [])
+        for other in of_settings:
+            if other.config.run.seed == run.config.run.seed:
+                raise ValueError(
+                    f"runs must differ in a setting or in the seed, but {other.run_dir} and "
+                    f"{run.run_dir} have the same settings and seed {run.config.run.seed}"
+                )
+        of_settings.append(run)
+
+    labels: dict[Config, str] = {}
+    for env_id in {settings.env.env_id for settings in found}:
+        peers = [settings for settings in found if settings.env.env_id == env_id]
+        labels |= dict(zip(peers, group_labels(peers), strict=True))
+    return [Group(labels[settings], of_settings) for settings, of_settings in found.items()]
+
+
+def group_labels(groups: Sequence[Config]) -> list[str]:
+    """What to call each of several different configurations.
+
+    It begins with RND, or PPO where ``int_coef`` is 0. Then come the settings whose value is not
+    that of most groups: of two, each says what it has; of a base and its variants, each variant
+    says what was changed.
+    """
+    labels = [["RND" if config.ppo.has_bonus else "PPO"] for config in groups]
+    flat = [flat_settings(config) for config in groups]
+    for name in flat[0]:
+        # a coefficient of 0 is said by the name already
+        told = [n for n, settings in enumerate(flat) if name != "int_coef" or settings[name] > 0]
+        counts = Counter(flat[n][name] for n in told)
+        for n in told:
+            value = flat[n][name]
+            if 2 * counts[value] <= len(told):
+                labels[n].append(setting_text(name, value))
+    return [", ".join(parts) for parts in labels]
+
+
+def flat_settings(config: Config) -> dict[str, Any]:
+    """Every setting of the algorithm by its name; those of [run] are none."""
+    sections = (config.env, config.ppo, config.rnd)
+    return {name: value for section in sections for name, value in vars(section).items()}
+
+
+def setting_text(name: str, value: object) -> str:
+    """A setting in a few letters: "ext_gamma 0.99", "norm_adv", "no int_reward_clip"."""
+    if value is True:
+        return name
+    if value is False or value is None:
+        return f"no {name}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def seeds(group: Group) -> str:
+    """How many runs a curve stands for."""
+    return f"{len(group.runs)} seed{'s' if len(group.runs) > 1 else ''}"
+
+
+def iqm(values: Array) -> Array:
+    """Interquartile mean over the first axis: a quarter of the values off each end, then the mean.
+
+    A quarter is rounded down, as SciPy's ``trim_mean`` does: of fewer than four values, all count.
+
+    Args:
+        values: ``(R, ...)`` float64.
+
+    Returns:
+        ``(...)`` float64.
+    """
+    cut = len(values) // 4
+    middle: Array = np.sort(values, axis=0)[cut : len(values) - cut].mean(axis=0)
+    return middle
+
+
+def bootstrap_interval(values: Array) -> tuple[Array, Array]:
+    """95 % interval of the interquartile mean over the first axis: the percentile bootstrap.
+
+    Whole runs are drawn with replacement, by a generator with a fixed seed: the same values give
+    the same interval. Of one run it is that run; of two to four, their range.
+
+    Args:
+        values: ``(R, ...)`` float64, one row for each run.
+
+    Returns:
+        Lower and upper end, each ``(...)`` float64.
+    """
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(values), size=(RESAMPLES, len(values)))
+    means = np.array([iqm(values[draw]) for draw in draws])
+    tail = (1 - CONFIDENCE) / 2
+    # an end is one of the resampled means; nothing lies outside the values
+    low, high = np.quantile(means, (tail, 1 - tail), axis=0, method="inverted_cdf")
+    return low, high
+
+
+def trailing_average(values: Array, weights: Array, window: int) -> Array:
+    """Weighted average of the last ``window`` values; NaN where none of them has a weight.
+
+    Args:
+        values: ``(K,)`` float64; NaN counts as missing.
+        weights: ``(K,)`` float64, at least 0.
+        window: Values to average, itself among them.
+    """
+    weights = np.where(np.isnan(values), 0.0, weights)
+    kernel = np.ones(min(window, len(values)))
+    sums = np.convolve(np.where(weights > 0, values, 0.0) * weights, kernel)[: len(values)]
+    totals = np.convolve(weights, kernel)[: len(values)]
+    averages = np.full(len(values), np.nan)
+    np.divide(sums, totals, out=averages, where=totals > 0)
+    return averages
+
+
+def smoothed(run: Run, metric: str, clock: Clock) -> tuple[Array, Array]:
+    """Positions and averages of a metric where it has some, ``(K',)`` each.
+
+    An average is over the last `SMOOTHING` of the run's rollouts. A metric of episodes is averaged
+    over episodes: a rollout in which none ended counts for nothing, and the curve goes on from one
+    value to the next in a straight line.
+    """
+    is_of_episodes = metric.startswith("charts/")
+    weights = run.column(EPISODES) if is_of_episodes else np.ones(len(run.rows))
+    window = max(1, round(SMOOTHING * len(run.rows)))
+    averages = trailing_average(run.column(metric), weights, window)
+    has_value = np.isfinite(averages)
+    return clock(run)[has_value], averages[has_value]
+
+
+def group_curves(group: Group) -> dict[tuple[str, str], Curve]:
+    """The curves of a group by metric and clock; those that have no value in some run are left out.
+
+    A curve covers what all runs cover, and so ends with the shortest: no step in it comes from a
+    run that begins or ends.
+    """
+    curves = {}
+    for metric in PANELS:
+        for clock, position in CLOCKS.items():
+            series = [smoothed(run, metric, position) for run in group.runs]
+            if any(len(positions) == 0 for positions, _ in series):
+                continue
+            start = max(positions[0] for positions, _ in series)
+            # where a run's last rollouts have no value, the one before stays
+            end = min(position(run)[-1] for run in group.runs)
+            if start > end:
+                continue
+            grid = np.unique(np.linspace(start, end, POSITIONS))
+            values = np.array([np.interp(grid, *of_run) for of_run in series])
+            curves[metric, clock] = Curve(grid, iqm(values), *bootstrap_interval(values))
+    return curves
+
+
+def write_figure(groups: Sequence[Group], output: Path) -> None:
+    """Draw one block of panels for each environment: metrics by transitions and by hours.
+
+    Args:
+        groups: From `group_runs`.
+        output: Path of the figure; directories that it lacks are made.
+
+    Raises:
+        ValueError: No group has a curve.
+    """
+    from matplotlib.figure import Figure
+
+    labels = list(dict.fromkeys(group.label for group in groups))
+    blocks: dict[str, list[Drawing]] = {}
+    for group in groups:
+        number = labels.index(group.label)  # the same label looks the same in every block
+        style = {
+            # thinner from curve to curve: of two that lie on each other, both can be seen
+            "linewidth": 2.4 - number / max(1, len(labels) - 1),
+            "color": COLORS[number % len(COLORS)],
+            "linestyle": LINES[number // len(COLORS) % len(LINES)],
+        }
+        if curves := group_curves(group):
+            drawing = Drawing(f"{group.label} ({seeds(group)})", style, curves)
+            blocks.setdefault(group.env_id, []).append(drawing)
+    if not blocks:
+        raise ValueError("nothing to plot yet: no episode has ended and there is no bonus")
+
+    heights = [
+        1.0
+        + 0.22 * math.ceil(len(drawings) / legend_columns(drawings))
+        + 1.9 * len(panels_of(drawings))
+        for drawings in blocks.values()
+    ]
+    figure = Figure(figsize=(9, sum(heights) + 0.3), layout="constrained")
+    subfigures = figure.subfigures(len(blocks), squeeze=False, height_ratios=heights)[:, 0]
+    for subfigure, (env_id, drawings) in zip(subfigures, blocks.items(), strict=True):
+        draw_block(subfigure, env_id, drawings)
+    figure.supxlabel(
+        f"Lines: interquartile mean of the seeds, each averaged over the last {SMOOTHING:.0%} of "
+        f"its rollouts. Bands: its {CONFIDENCE:.0%} bootstrap interval.",
+        fontsize="small",
+        color="0.35",
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=150)
+
+
+def panels_of(drawings: Sequence[Drawing]) -> list[str]:
+    """The metrics that at least one group has."""
+    present = {metric for drawing in drawings for metric, _ in drawing.curves}
+    return [metric for metric in PANELS if metric in present]
+
+
+def legend_columns(drawings: Sequence[Drawing]) -> int:
+    """Labels beside each other: as many as are sure to have room."""
+    return min(len(drawings), max(1, 110 // (6 + max(len(drawing.label) for drawing in drawings))))
+
+
+def draw_block(figure: Any, env_id: str, drawings: Sequence[Drawing]) -> None:
+    """The panels of one environment: a row for each metric, a column for each clock."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    metrics = panels_of(drawings)
+    axes = figure.subplots(len(metrics), len(CLOCKS), sharex="col", sharey="row", squeeze=False)
+    for row, metric in zip(axes, metrics, strict=True):
+        for axis, clock in zip(row, CLOCKS, strict=True):
+            for drawing in drawings:
+                if (metric, clock) in drawing.curves:
+                    draw_curve(axis, drawing.curves[metric, clock], drawing.style)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(color="0.92")
+            axis.set_axisbelow(True)
+            axis.xaxis.set_major_formatter(short_number)
+            axis.yaxis.set_major_formatter(short_number)
+        row[0].set_ylabel(PANELS[metric])
+        if metric != RETURN:  # the others are never negative
+            row[0].set_ylim(bottom=0)
+            row[0].yaxis.set_major_locator(
+                MaxNLocator(5, steps=(1, 2, 5, 10), integer=metric == ROOMS)
+            )
+    for axis, clock in zip(axes[-1], CLOCKS, strict=True):
+        axis.set_xlabel(clock)
+        axis.set_xlim(left=0)
+    figure.align_ylabels()
+    figure.legend(
+        [Line2D([], [], **drawing.style) for drawing in drawings],
+        [textwrap.fill(drawing.label, 90) for drawing in drawings],
+        title=env_id,
+        title_fontproperties={"weight": "bold", "size": "large"},
+        loc="outside upper center",
+        ncols=legend_columns(drawings),
+        frameon=False,
+    )
+
+
+def draw_curve(axis: Any, curve: Curve, style: dict[str, Any]) -> None:
+    """A line and its band."""
+    color = style["color"]
+    axis.fill_between(curve.positions, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
+    marker = "o" if len(curve.positions) == 1 else None
+    axis.plot(curve.positions, curve.centre, marker=marker, **style)
+
+
+def short_number(value: float, _position: object = None) -> str:
+    """A tick: 2500000 is 2.5M, 500 is 500, -0.25 is -0.25."""
+    for scale, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= scale:
+            return f"{value / scale:g}{suffix}"
+    return f"{value:g}"

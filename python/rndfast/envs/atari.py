@@ -1,0 +1,626 @@
+# SPDX-License-Identifier: MIT
+"""Atari environments behind Gymnasium's interfaces, many at once and one at a time.
+
+One idea: the compiled core plays, preprocesses and resets; this file checks every argument before
+the core sees it, and lays out ``info`` as Gymnasium 1.4 does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from rndfast import _core
+from rndfast.envs.games import GAMES, env_id, has_rooms, parse_game, rom_path
+
+__all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
+
+_INT32_MAX = 2**31 - 1
+_CONSOLE_FPS = 60
+_UNSEEDED = -1  # the core's mark for "go on with the present random stream"
+_CONSOLE_KEYS = ("lives", "frame_number", "episode_frame_number", "ram")
+_STEP_KEYS = ("reward_raw", "episode_return", "episode_length")
+
+Array = npt.NDArray[Any]
+Step = tuple[
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.bool_],
+    npt.NDArray[np.bool_],
+    dict[str, Any],
+]
+
+
+class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDArray[Any]]):
+    """Many copies of one Atari game, stepped together.
+
+    Shapes, with ``N = num_envs``: observations are ``(N, stack_num, img_height, img_width)`` uint8,
+    oldest frame first, zeros before the reset frame, with a last axis of 3 if ``grayscale=False``;
+    actions ``(N,)`` of any integer dtype, indices into the action set; rewards ``(N,)`` float32;
+    terminations and truncations ``(N,)`` bool. Every returned array is the caller's: no later call
+    writes to it.
+
+    A *step* is one call of `step`: ``frameskip`` emulated *frames* (60 per second), fewer if the
+    episode ends. ``info`` holds these ``(N,)`` arrays, each with its mask ``_<key>``:
+
+    - ``env_id``, ``lives``, ``frame_number``, ``episode_frame_number`` (int32; the last two count
+      frames), ``ram`` (``(N, 128)`` uint8) and, where the game keeps it in RAM, ``room`` (int32):
+      of the returned observation;
+    - from `step` only, ``reward_raw`` (float32): unclipped reward, summed over the frames;
+    - from `step` only, ``episode_return`` (float32, of ``reward_raw``) and ``episode_length``
+      (int32, steps): of the episode that the step belonged to, the step included, so final where a
+      termination or truncation is set.
+
+    Autoreset: with ``NEXT_STEP``, the step after the end of an episode ignores its action and
+    returns the reset observation; it belongs to no episode (reward, return and length 0). With
+    ``SAME_STEP``, the observation is the new episode's, and if any episode ended ``info`` also has
+    ``final_obs`` (object array, None elsewhere) and ``final_info`` (dict), each with its mask. With
+    ``DISABLED``, an ended episode must be reset by ``reset(options={"reset_mask": mask})``.
+
+    Instead of `step`, `send` begins to step some environments and `recv` waits for them, so that
+    the caller can choose the actions of one half while the other half is emulated. Results are the
+    same, byte for byte, either way, and for any number of threads.
+
+    Args:
+        game: Rom id, name or id: ``"pong"``, ``"Pong"`` or ``"rndfast/Pong-v5"``.
+        num_envs: Number of environments, 1 to 65536.
+        max_num_frames_per_episode: Frames after which an episode is truncated, no-ops and FIRE of
+            the reset not counted.
+        repeat_action_probability: Chance, in each frame, that the previous action is repeated.
+        full_action_space: Use all 18 actions instead of those the game reads.
+        autoreset_mode: ``NEXT_STEP``, ``SAME_STEP`` or ``DISABLED``, as enum or its value.
+        img_height: Height of an observation in pixels, 1 to 4096.
+        img_width: Width of an observation in pixels, 1 to 4096.
+        grayscale: Observe brightness instead of red, green and blue.
+        stack_num: Steps whose pictures make up an observation, 1 to 1024.
+        frameskip: Frames for which an action is held.
+        maxpool: Take the brighter of the last two frames, pixel by pixel.
+        noop_max: A reset plays a random number of no-op frames below this.
+        episodic_life: End an episode when a life is lost; the next one goes on in the same game,
+            after one step of no-op.
+        life_loss_info: Set the termination when a life is lost, but play on; return and length
+            start anew.
+        reward_clipping: Return the sign of the summed reward.
+        use_fire_reset: Press FIRE for one frame at a reset, where the game has that action.
+        mode: One of the game's modes; None: its first.
+        difficulty: One of the game's difficulties: bit 0 is the left switch, bit 1 the right one,
+            1 is A. None: both at B.
+        ale_compatible: Do as ale-py does where it is mistaken: a step that an ended episode cuts
+            short does not show its last frame, and a lost life with ``episodic_life`` starts a new
+            game (``docs/emulator.md``).
+        render_mode: ``"rgb_array"`` to use `render`; None.
+        num_threads: Worker threads, 0 to 1024; 0 means one per processor core.
+        thread_affinity_offset: First CPU to pin the threads to, -1 for none.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range, the game unknown, or its ROM file damaged.
+        FileNotFoundError: If ale-py or its ROM file is missing.
+
+    Example:
+        >>> envs = AtariVectorEnv("montezuma_revenge", num_envs=2)
+        >>> observations, info = envs.reset(seed=0)
+        >>> observations.shape
+        (2, 4, 84, 84)
+        >>> envs.close()
+    """
+
+    _batch: _core.AtariBatch | None = None  # None once closed
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int = 1,
+        *,
+        max_num_frames_per_episode: int = 108_000,
+        repeat_action_probability: float = 0.25,
+        full_action_space: bool = False,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        img_height: int = 84,
+        img_width: int = 84,
+        grayscale: bool = True,
+        stack_num: int = 4,
+        frameskip: int = 4,
+        maxpool: bool = True,
+        noop_max: int = 30,
+        episodic_life: bool = False,
+        life_loss_info: bool = False,
+        reward_clipping: bool = True,
+        use_fire_reset: bool = True,
+        mode: int | None = None,
+        difficulty: int | None = None,
+        ale_compatible: bool = False,
+        render_mode: str | None = None,
+        num_threads: int = 0,
+        thread_affinity_offset: int = -1,
+    ) -> None:
+        """Check every argument, then start the threads. See the class for the arguments."""
+        self.game = parse_game(game)
+        self.num_envs = _checked_int("num_envs", num_envs, 1, 65_536)
+        self.autoreset_mode = _checked_autoreset_mode(autoreset_mode)
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
+        self.render_mode = render_mode
+        settings: dict[str, Any] = {
+            "max_num_frames_per_episode": _checked_int(
+                "max_num_frames_per_episode", max_num_frames_per_episode, 1
+            ),
+            "frameskip": _checked_int("frameskip", frameskip, 1),
+            "stack_num": _checked_int("stack_num", stack_num, 1, 1024),
+            "img_height": _checked_int("img_height", img_height, 1, 4096),
+            "img_width": _checked_int("img_width", img_width, 1, 4096),
+            "grayscale": _checked_bool("grayscale", grayscale),
+            "maxpool": _checked_bool("maxpool", maxpool),
+            "noop_max": _checked_int("noop_max", noop_max, 0),
+            "use_fire_reset": _checked_bool("use_fire_reset", use_fire_reset),
+            "episodic_life": _checked_bool("episodic_life", episodic_life),
+            "life_loss_info": _checked_bool("life_loss_info", life_loss_info),
+            "reward_clipping": _checked_bool("reward_clipping", reward_clipping),
+            "repeat_action_probability": _checked_probability(
+                "repeat_action_probability", repeat_action_probability
+            ),
+            "full_action_space": _checked_bool("full_action_space", full_action_space),
+            "ale_compatible": _checked_bool("ale_compatible", ale_compatible),
+            "mode": None if mode is None else _checked_int("mode", mode, 0),
+            "difficulty": None if difficulty is None else _checked_int("difficulty", difficulty, 0),
+            "num_threads": _checked_int("num_threads", num_threads, 0, 1024),
+            "thread_affinity_offset": _checked_int(
+                "thread_affinity_offset", thread_affinity_offset, -1, 65_535
+            ),
+        }
+        self._batch = _core.AtariBatch(
+            self.game,
+            rom_path(self.game).read_bytes(),
+            num_envs=self.num_envs,
+            autoreset_mode=self.autoreset_mode.value,
+            keeps_colors=render_mode is not None,
+            simd="auto",
+            **settings,
+        )
+
+        self.num_actions = len(self._batch.action_set)
+        shape = (stack_num, img_height, img_width) + (() if grayscale else (3,))
+        self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+        self.single_action_space = gymnasium.spaces.Discrete(self.num_actions)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.render_fps = _CONSOLE_FPS / frameskip
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": self.render_fps,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self._is_reset = False
+        self._has_rooms = has_rooms(self.game)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | Array | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        """Reset all environments, or those selected by a mask.
+
+        Results of `send` that have not been received are lost.
+
+        Args:
+            seed: An int ``s`` seeds environment ``i`` with ``s + i``; a sequence or an ``(N,)``
+                integer array gives one seed per environment (unused where not reset); None, also as
+                an item, goes on with the present random stream (at first, a random one).
+                Seeds are 0 to 2**31 - 1, as in ale-py. Larger ones are refused, not reduced, so
+                that different seeds are never the same stream.
+            options: ``{"reset_mask": mask}`` with a ``(N,)`` bool array: only these environments
+                are reset; the others keep their state. Not changed.
+
+        Returns:
+            Observations and ``info`` of all environments, reset or not.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If a shape or seed is wrong, or ``options`` has an unknown key.
+            RuntimeError: After `close`, in a forked child, or with a mask before any full reset.
+        """
+        batch = self._usable_batch()
+        mask = self._checked_reset_mask(options)
+        seeds = self._checked_seeds(seed)
+        if not self._is_reset:
+            if not mask.all():
+                raise RuntimeError(
+                    "the first reset must be of all environments: leave out reset_mask"
+                )
+            unseeded = seeds == _UNSEEDED
+            seeds[unseeded] = np.random.default_rng().integers(0, _INT32_MAX, unseeded.sum())
+        env_ids = np.flatnonzero(mask)
+        batch.reset(env_ids, seeds[env_ids])
+        self._is_reset = True
+        observations, records = batch.observe()
+        return observations, _with_masks(self._console_info(np.arange(self.num_envs), records))
+
+    def step(self, actions: Array, *, out: npt.NDArray[np.uint8] | None = None) -> Step:
+        """Hold one action in each environment for ``frameskip`` frames.
+
+        Args:
+            actions: ``(N,)`` integer array, each in ``[0, single_action_space.n)``.
+            out: Where to write the observations, of their shape and dtype; None: a new array.
+
+        Returns:
+            Observations, rewards, terminations, truncations and ``info``; see the class.
+
+        Raises:
+            TypeError: If ``actions`` is not an array of integers.
+            ValueError: If its shape or an action is wrong. The environments are unchanged.
+            RuntimeError: Before `reset`, after `close`, in a forked child, while a `send` is under
+                way, or, without autoreset, where an episode has ended.
+            KeyboardInterrupt: At Ctrl-C. The step goes on: `recv` returns its results.
+        """
+        self._idle_batch()
+        self.send(actions, out=out)
+        return self.recv()
+
+    def send(
+        self,
+        actions: Array,
+        env_ids: Array | None = None,
+        *,
+        out: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Begin to step some environments, and return at once.
+
+        Args:
+            actions: ``(n,)`` integer array, as of `step`.
+            env_ids: ``(n,)`` integer array of different environments; None: all in order.
+            out: As of `step`, with n rows. It must not be used before `recv`.
+
+        Raises:
+            TypeError: If an argument is not an array of the right type.
+            ValueError: If a shape, action or environment is wrong.
+            RuntimeError: As of `step`, or where an environment is still under way.
+        """
+        batch = self._usable_batch()
+        if not self._is_reset:
+            raise RuntimeError("call reset() before step()")
+        if env_ids is None:
+            env_ids = np.arange(self.num_envs)
+        else:
+            env_ids = _checked_integers("env_ids", env_ids)
+            if env_ids.ndim != 1:
+                raise ValueError(f"env_ids must have shape (n,), got {env_ids.shape}")
+            if (bad := env_ids[(env_ids < 0) | (env_ids >= self.num_envs)]).size:
+                raise ValueError(f"env_ids must be in [0, {self.num_envs - 1}], got {bad[0]}")
+        checked = self._checked_actions(actions, env_ids)
+        batch.send(env_ids, checked, out)
+
+    def recv(self) -> Step:
+        """Wait for the oldest `send`, and return what `step` does for its environments.
+
+        Row ``i`` is environment ``info["env_id"][i]``, in the order of `send`.
+
+        Raises:
+            RuntimeError: If nothing is under way; after `close` or in a forked child. If an
+                environment fails, its number and what happened.
+            KeyboardInterrupt: At Ctrl-C. Nothing is lost: call again.
+        """
+        env_ids, observations, records, final_records, final_observations = (
+            self._usable_batch().recv()
+        )
+        terminations, truncations = records["terminated"].copy(), records["truncated"].copy()
+        info = _with_masks(self._step_info(env_ids, records))
+        ended = terminations | truncations
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            final_info = self._step_info(env_ids, final_records)
+            info |= _final_entries(ended, final_observations, final_info)
+        return observations, records["reward"].copy(), terminations, truncations, info
+
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Return what each console shows, ``(H, 160, 3)`` uint8; H is 210 for most games.
+
+        Pooled as observations are: after a step the brighter of its last two frames, with
+        ``maxpool``.
+
+        Raises:
+            RuntimeError: Without ``render_mode="rgb_array"``, before `reset`, after `close`, or
+                while a `send` is under way.
+        """
+        batch = self._idle_batch()
+        if self.render_mode is None:
+            raise RuntimeError('make the environment with render_mode="rgb_array" to render it')
+        if not self._is_reset:
+            raise RuntimeError("call reset() before render()")
+        return tuple(batch.render(env) for env in range(self.num_envs))
+
+    def snapshot(self) -> bytes:
+        """Return the whole state: consoles, random streams, pictures, frame stacks and episodes.
+
+        Restoring it continues exactly: the same actions give the same bytes.
+
+        Raises:
+            RuntimeError: Before `reset`, after `close`, in a forked child, or while a `send` is
+                under way.
+        """
+        batch = self._idle_batch()
+        if not self._is_reset:
+            raise RuntimeError("call reset() before snapshot()")
+        return batch.snapshot()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Return to a state that `snapshot` gave, here or in another process.
+
+        Args:
+            snapshot: Of environments of the same game, number and settings (but reward clipping).
+
+        Raises:
+            TypeError: If it is not bytes.
+            ValueError: If it is damaged, or of other environments or another build of rndfast. The
+                environments are unchanged.
+            RuntimeError: After `close`, in a forked child, or while a `send` is under way.
+        """
+        if not isinstance(snapshot, bytes):
+            raise TypeError(f"snapshot must be bytes, got {type(snapshot).__name__}")
+        self._idle_batch().restore(snapshot)
+        self._is_reset = True
+
+    def start_trace(self, max_spans: int) -> None:
+        """Begin to note which thread works on which environment and when, for `take_trace`.
+
+        Args:
+            max_spans: Steps and resets of single environments to keep at most, 1 to 2**24.
+
+        Raises:
+            TypeError: If it is no int.
+            ValueError: If it is out of range.
+            RuntimeError: After `close` or in a forked child.
+        """
+        self._usable_batch().start_trace(_checked_int("max_spans", max_spans, 1, 2**24))
+
+    def take_trace(self) -> Array:
+        """End the trace and return it, one record for each step or reset of an environment.
+
+        Returns:
+            ``(n,)`` records, in the order in which the work ended: int64 ``start_ns`` and
+            ``end_ns``, of the clock of `time.perf_counter_ns`; uint32 ``thread``, below
+            ``num_threads``; uint32 ``item``, the environment.
+
+        Raises:
+            RuntimeError: After `close` or in a forked child.
+        """
+        return self._usable_batch().take_trace()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads. `close` calls this once."""
+        self._batch = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: the consoles belong to threads of this process."""
+        raise TypeError(
+            "AtariVectorEnv cannot be pickled: make it where it is used, with "
+            f'gymnasium.make_vec("{env_id(self.game)}", num_envs={self.num_envs}, ...)'
+        )
+
+    def _usable_batch(self) -> _core.AtariBatch:
+        if self._batch is None:
+            raise RuntimeError("the environment is closed: make a new one")
+        self._batch.require_owner()
+        return self._batch
+
+    def _idle_batch(self) -> _core.AtariBatch:
+        batch = self._usable_batch()
+        if not batch.is_idle:
+            raise RuntimeError("a step is under way: call recv() or reset() first")
+        return batch
+
+    def _console_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
+        values = {"env_id": env_ids.astype(np.int32)}
+        values |= {key: records[key].copy() for key in _CONSOLE_KEYS}
+        return values | ({"room": records["room"].copy()} if self._has_rooms else {})
+
+    def _step_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
+        return self._console_info(env_ids, records) | {
+            key: records[key].copy() for key in _STEP_KEYS
+        }
+
+    def _checked_actions(self, actions: object, env_ids: Array) -> npt.NDArray[np.int64]:
+        checked = _checked_integers("actions", actions)
+        if checked.shape != env_ids.shape:
+            raise ValueError(f"actions must have shape {env_ids.shape}, got {checked.shape}")
+        is_bad = (checked < 0) | (checked >= self.num_actions)
+        if is_bad.any():
+            row = int(np.argmax(is_bad))
+            raise ValueError(
+                f"action of env {env_ids[row]} must be in [0, {self.num_actions}), "
+                f"got {checked[row]}"
+            )
+        return checked
+
+    def _checked_reset_mask(self, options: object) -> npt.NDArray[np.bool_]:
+        if options is None:
+            options = {}
+        if not isinstance(options, dict):
+            raise TypeError(f"options must be a dict or None, got {type(options).__name__}")
+        if unknown := set(options) - {"reset_mask"}:
+            raise ValueError(f"options may only have the key 'reset_mask', got {unknown}")
+        if "reset_mask" not in options:
+            return np.ones(self.num_envs, np.bool_)
+        mask: object = options["reset_mask"]
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            got = f"dtype {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise TypeError(f"reset_mask must be a NumPy array of bool, got {got}")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"reset_mask must have shape ({self.num_envs},), got {mask.shape}")
+        if not mask.any():
+            raise ValueError("reset_mask must select at least one environment, got none")
+        checked: npt.NDArray[np.bool_] = mask.copy()
+        return checked
+
+    def _checked_seeds(self, seed: object) -> npt.NDArray[np.int64]:
+        seeds: list[Any]
+        if seed is None:
+            seeds = [None] * self.num_envs
+        elif isinstance(seed, np.ndarray):
+            if not np.issubdtype(seed.dtype, np.integer):
+                raise TypeError(f"seed must have an integer dtype, got {seed.dtype}")
+            if seed.shape != (self.num_envs,):
+                raise ValueError(f"seed must have shape ({self.num_envs},), got {seed.shape}")
+            seeds = seed.tolist()
+        elif isinstance(seed, Sequence) and not isinstance(seed, (str, bytes)):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed must have {self.num_envs} items, got {len(seed)}")
+            seeds = list(seed)
+        else:
+            first = _checked_int("seed", seed, 0)
+            seeds = [first + env for env in range(self.num_envs)]
+        return np.array(
+            [
+                _UNSEEDED if item is None else _checked_int(f"seed of env {env}", item, 0)
+                for env, item in enumerate(seeds)
+            ],
+            np.int64,
+        )
+
+
+class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
+    """One Atari game, for what takes a `gymnasium.Env`.
+
+    Observations and ``info`` are those of `AtariVectorEnv` without the first axis, the masks and
+    ``env_id``. Nothing resets by itself: the step that ends an episode returns its last
+    observation, and the next call must be `reset`.
+
+    Args:
+        game: Rom id, name or id: ``"pong"``, ``"Pong"`` or ``"rndfast/Pong-v5"``.
+        **settings: Keyword arguments of `AtariVectorEnv`, but ``num_envs`` and ``autoreset_mode``.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (Gymnasium's declaration)
+
+    def __init__(self, game: str, **settings: Any) -> None:
+        """Start the emulator. See the class for the arguments."""
+        self._envs = AtariVectorEnv(
+            game, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **settings
+        )
+        self.observation_space = self._envs.single_observation_space
+        self.action_space = self._envs.single_action_space
+        self.render_mode = self._envs.render_mode
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": self._envs.render_fps}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        """Start an episode; ``seed`` and errors as in `AtariVectorEnv.reset`."""
+        seed = None if seed is None else _checked_int("seed", seed, 0)
+        observations, info = self._envs.reset(seed=seed, options=options)
+        super().reset(seed=seed)
+        return observations[0], _of_only_env(info)
+
+    def step(
+        self, action: int | np.integer[Any]
+    ) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        """Hold ``action`` for ``frameskip`` frames; errors as in `AtariVectorEnv.step`.
+
+        Raises:
+            RuntimeError: Also after the end of an episode.
+        """
+        observations, rewards, terminations, truncations, info = self._envs.step(
+            np.asarray([action])
+        )
+        return (
+            observations[0],
+            float(rewards[0]),
+            bool(terminations[0]),
+            bool(truncations[0]),
+            _of_only_env(info),
+        )
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """Return the console's picture; errors as in `AtariVectorEnv.render`."""
+        return self._envs.render()[0]
+
+    def close(self) -> None:
+        """Stop the emulator; may be called again."""
+        self._envs.close()
+
+
+def register_envs() -> None:
+    """Register ``rndfast/<Game>-v5`` with Gymnasium for all games; again does nothing."""
+    for game in GAMES:
+        if env_id(game) not in gymnasium.registry:
+            gymnasium.register(
+                id=env_id(game),
+                entry_point="rndfast.envs:AtariEnv",
+                vector_entry_point="rndfast.envs:AtariVectorEnv",
+                kwargs={"game": game},
+            )
+
+
+def _of_only_env(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[0] for key, value in info.items() if f"_{key}" in info and key != "env_id"}
+
+
+def _with_masks(values: dict[str, Array]) -> dict[str, Any]:
+    num_rows = len(next(iter(values.values())))
+    return values | {f"_{key}": np.ones(num_rows, np.bool_) for key in values}
+
+
+def _final_entries(
+    ended: npt.NDArray[np.bool_], observations: Array, values: dict[str, Array]
+) -> dict[str, Any]:
+    final_obs = np.full(len(ended), None, dtype=object)
+    for row in np.flatnonzero(ended):
+        final_obs[row] = observations[row].copy()
+    final_info: dict[str, Array] = {}
+    for key, value in values.items():
+        value[~ended] = 0
+        final_info |= {key: value, f"_{key}": ended.copy()}
+    return {
+        "final_obs": final_obs,
+        "_final_obs": ended.copy(),
+        "final_info": final_info,
+        "_final_info": ended.copy(),
+    }
+
+
+def _checked_integers(name: str, value: object) -> npt.NDArray[np.int64]:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    if not np.issubdtype(value.dtype, np.integer):
+        raise TypeError(f"{name} must have an integer dtype, got {value.dtype}")
+    return value.astype(np.int64, order="C")
+
+
+def _checked_int(name: str, value: object, low: int, high: int = _INT32_MAX) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+    return int(value)
+
+
+def _checked_bool(name: str, value: object) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a bool, got {type(value).__name__} {value!r}")
+    return bool(value)
+
+
+def _checked_probability(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a float, got {type(value).__name__} {value!r}")
+    if math.isnan(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")
+    return float(value)
+
+
+def _checked_autoreset_mode(value: object) -> AutoresetMode:
+    modes = ", ".join(f"{mode.name} ({mode.value!r})" for mode in AutoresetMode)
+    if not isinstance(value, (AutoresetMode, str)):
+        raise TypeError(
+            f"autoreset_mode must be one of {modes}, got {type(value).__name__} {value!r}"
+        )
+    for mode in AutoresetMode:
+        if value in (mode, mode.value):
+            return mode
+    raise ValueError(f"autoreset_mode must be one of {modes}, got {value!r}")

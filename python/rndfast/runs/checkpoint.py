@@ -1,0 +1,158 @@
+"""Checkpoints without pickle: ``step-<transitions>/`` with safetensors and a SHA-256 manifest.
+
+A checkpoint is written under a name that no reader looks for, flushed to the disk and renamed: it
+is there whole or not at all. Nothing in one is executed or trusted before its sum is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from rndfast.runtime.durable_files import sync_directory, write_durably
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+TENSORS = "agent.safetensors"
+CONFIG = "config.toml"
+_MAX_MANIFEST_BYTES = 1_000_000
+
+
+class CheckpointError(Exception):
+    """A checkpoint is missing, incomplete or not what its manifest says."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint directory holds."""
+
+    path: Path
+    transitions: int
+    config_toml: str
+    state: dict[str, Tensor]
+
+
+def save_checkpoint(
+    directory: Path, transitions: int, state: dict[str, Tensor], config_toml: str, keep: int
+) -> Path:
+    """Write ``directory/step-<transitions>`` and delete all but the newest ``keep`` checkpoints.
+
+    Raises:
+        OSError: The disk is full or refuses; older checkpoints are untouched, and no half of this
+        one is left.
+    """
+    final = directory / f"step-{transitions:012d}"
+    if final.exists():
+        try:
+            load_checkpoint(final)
+        except CheckpointError:
+            shutil.rmtree(final)  # damaged: the run was resumed from an older one
+        else:
+            return final  # a state is determined by its transitions: the same one is there already
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob("tmp-*"):  # of a process that was killed while it wrote
+        shutil.rmtree(leftover)
+    temporary = directory / f"tmp-{os.getpid()}"
+    try:
+        temporary.mkdir()
+        contents = {TENSORS: safetensors.torch.save(state), CONFIG: config_toml.encode()}
+        manifest = {
+            "format": FORMAT,
+            "transitions": transitions,
+            "sha256": {name: _sha256(data) for name, data in contents.items()},
+        }
+        for name, data in {**contents, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
+            write_durably(temporary / name, data)
+        sync_directory(temporary)
+        temporary.rename(final)
+        sync_directory(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in list_checkpoints(directory)[keep:]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Checkpoint directories, newest first, verified or not."""
+    return sorted(directory.glob("step-*"), reverse=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify one checkpoint directory.
+
+    Raises:
+        CheckpointError: Something in it is missing, cut, altered or of an unknown format; the
+        message names the file.
+    """
+    manifest = _read_manifest(path / MANIFEST)
+    contents = {}
+    for name in (TENSORS, CONFIG):
+        data = _read(path / name)
+        if _sha256(data) != manifest["sha256"].get(name):
+            raise CheckpointError(
+                f"{path / name} is damaged: its SHA-256 sum is not the one in {MANIFEST}"
+            )
+        contents[name] = data
+    try:
+        state = safetensors.torch.load(contents[TENSORS])
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path / TENSORS} is no safetensors file: {error}") from None
+    return Checkpoint(path, manifest["transitions"], contents[CONFIG].decode(), state)
+
+
+def load_newest_checkpoint(directory: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest checkpoint that verifies, and why each newer one does not.
+
+    Raises:
+        CheckpointError: There is none, or none verifies.
+    """
+    problems: list[str] = []
+    for path in list_checkpoints(directory):
+        try:
+            return load_checkpoint(path), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    reasons = "; ".join(problems) or "it holds no step-<transitions> directory"
+    raise CheckpointError(f"no usable checkpoint in {directory}: {reasons}")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    data = _read(path, max_bytes=_MAX_MANIFEST_BYTES)
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        raise CheckpointError(f"{path} is damaged: not JSON") from None
+    is_valid = (
+        isinstance(manifest, dict)
+        and manifest.get("format") == FORMAT
+        and isinstance(manifest.get("transitions"), int)
+        and isinstance(manifest.get("sha256"), dict)
+    )
+    if not is_valid:
+        raise CheckpointError(f"{path} must be a manifest of format {FORMAT}, got something else")
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def _read(path: Path, max_bytes: int | None = None) -> bytes:
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise CheckpointError(f"{path} is missing or not a plain file")
+        if max_bytes is not None and path.stat().st_size > max_bytes:
+            raise CheckpointError(f"{path} is damaged: larger than {max_bytes} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,219 @@
+"""Playing episodes with a trained agent: statistics, and a video of the intrinsic reward."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from rndfast.config import Config, from_toml
+from rndfast.learner.agent import Agent
+from rndfast.learner.rnd import intrinsic_rewards
+from rndfast.learner.rollout import Rollout, evaluate_policy
+from rndfast.runs.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoint
+from rndfast.runs.train import make_env
+from rndfast.runtime.compute import Workers
+from rndfast.runtime.interruption import Interruption
+
+ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
+
+
+@dataclass
+class Episode:
+    """One episode, from reset to end."""
+
+    ext_return: float = 0.0  # unclipped
+    length_steps: int = 0
+    ext_rewards: list[float] = field(default_factory=list)  # after each step, unclipped
+    int_rewards: list[float] = field(default_factory=list)  # scaled as in training; none without
+    # only of a recorded episode: (H, W, 3) each, and the speed at which they are meant to be seen
+    pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    pictures_per_s: float = 0.0
+
+
+def evaluate(
+    run_dir: Path,
+    *,
+    checkpoint_name: str | None = None,
+    episodes: int = 8,
+    seed: int = 0,
+    num_threads: int = 0,
+    video: Path | None = None,
+    record: bool = True,
+) -> list[Episode]:
+    """Play ``episodes`` episodes, print their statistics and record the first.
+
+    The agent samples its actions, as in training, by the protocol that it was trained on. Nothing
+    is learnt.
+
+    Args:
+        run_dir: Directory of a run.
+        checkpoint_name: ``step-<transitions>``; None: the newest that verifies.
+        episodes: Episodes, played in parallel.
+        seed: Seed of consoles and actions: the same seed plays the same episodes.
+        num_threads: Threads; 0: one per core.
+        video: Path of the mp4; None: ``eval/`` in the run directory.
+        record: Record a video; needs the ``video`` extra.
+
+    Raises:
+        CheckpointError: No checkpoint verifies, or the one named does not.
+        ImportError: ``record`` without the libraries of the ``video`` extra.
+        ValueError: ``episodes`` is below 1.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if record:
+        require_video_libraries()
+    console = Console(highlight=False)
+    checkpoint = find_checkpoint(run_dir, checkpoint_name, console)
+    trained = from_toml(checkpoint.config_toml)
+    config = dataclasses.replace(
+        trained,
+        run=dataclasses.replace(
+            trained.run, device="cpu", cuda_graphs=False, num_threads=num_threads
+        ),
+    )
+    played = play(config, checkpoint, episodes, seed, record)
+    console.print(statistics_table(played, f"{checkpoint.path.name} of {run_dir}, seed {seed}"))
+    if record:
+        path = video or run_dir / "eval" / f"{checkpoint.path.name}-seed{seed}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, played[0], ATARI_PIXEL_ASPECT if config.env.is_atari else 1.0)
+        console.print(f"video of the first episode: {path}")
+    return played
+
+
+def find_checkpoint(run_dir: Path, name: str | None, console: Console) -> Checkpoint:
+    """The checkpoint of that name, or the newest that verifies."""
+    directory = run_dir / "checkpoints"
+    if name is not None:
+        return load_checkpoint(directory / name)
+    checkpoint, problems = load_newest_checkpoint(directory)
+    for problem in problems:
+        console.print(f"skipped a checkpoint: {problem}")
+    return checkpoint
+
+
+def play(
+    config: Config, checkpoint: Checkpoint, num_episodes: int, seed: int, record: bool
+) -> list[Episode]:
+    """Play one episode in each of ``num_episodes`` environments."""
+    one_step = dataclasses.replace(
+        config,
+        env=dataclasses.replace(config.env, num_envs=num_episodes),
+        ppo=dataclasses.replace(config.ppo, rollout_steps=1, num_minibatches=1),
+    )
+    episodes = [Episode() for _ in range(num_episodes)]
+    is_playing = np.ones(num_episodes, np.bool_)
+    with (
+        Interruption(),
+        Workers(config.run) as workers,
+        contextlib.closing(
+            make_env(one_step, workers.num_threads, render_mode="rgb_array" if record else None)
+        ) as env,
+    ):
+        agent = Agent(config, env, workers)
+        agent.load_state(checkpoint.state)
+        agent.generator.manual_seed(seed)
+        int_return_std = np.sqrt(agent.int_return_moments.var)
+        rollout = Rollout(one_step, agent)
+        rollout.start(env.reset(seed=seed)[0])
+
+        while is_playing.any():
+            rollout.begin(agent, workers)
+            output = evaluate_policy(agent, rollout, [rollout.indices()[0]], workers)
+            noise = agent.distribution.draw_noise(num_episodes, agent.generator)
+            actions = agent.distribution.sample(output.action_params, noise).numpy()
+            rollout.memory[:] = output.memory.numpy()
+            observations, _, terminated, truncated, info = env.step(actions)
+            rollout.store_next(0, slice(None), observations, terminated | truncated)
+            ext_rewards, int_rewards = info["reward_raw"], None
+            if agent.has_bonus:
+                raw = intrinsic_rewards(agent, rollout, config.rnd, workers)[0]
+                int_rewards = raw / int_return_std
+            rollout.carry_over()
+
+            if is_playing[0] and record:
+                episodes[0].pictures.append(env.render()[0])
+                episodes[0].pictures_per_s = env.render_fps
+            for n in np.flatnonzero(is_playing):
+                episodes[n].ext_rewards.append(float(ext_rewards[n]))
+                if int_rewards is not None:
+                    episodes[n].int_rewards.append(float(int_rewards[n]))
+                if terminated[n] or truncated[n]:
+                    episodes[n].ext_return = float(info["episode_return"][n])
+                    episodes[n].length_steps = int(info["episode_length"][n])
+            is_playing &= ~(terminated | truncated)
+    return episodes
+
+
+def statistics_table(episodes: list[Episode], title: str) -> Table:
+    """Mean, spread and range of the episodes' returns, lengths and intrinsic rewards."""
+    table = Table("", "mean", "std", "min", "max", title=f"{len(episodes)} episodes of {title}")
+    rows = {
+        "return (unclipped)": [episode.ext_return for episode in episodes],
+        "length (steps)": [float(episode.length_steps) for episode in episodes],
+    }
+    if episodes[0].int_rewards:
+        rows["mean intrinsic reward"] = [float(np.mean(e.int_rewards)) for e in episodes]
+    for name, values in rows.items():
+        figures = (np.mean(values), np.std(values), np.min(values), np.max(values))
+        table.add_row(name, *(f"{figure:.4g}" for figure in figures))
+    return table
+
+
+def require_video_libraries() -> None:
+    """Check that a video can be written before anything is played.
+
+    Raises:
+        ImportError: The ``video`` extra is not installed.
+    """
+    for library in ("imageio_ffmpeg", "matplotlib"):
+        if importlib.util.find_spec(library) is None:
+            raise ImportError(
+                f"recording needs {library}: pip install 'rndfast[video]', or use --no-record"
+            )
+
+
+def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
+    """Write an mp4: the picture, and the episode's reward with a moving mark.
+
+    The reward is the intrinsic one, or the extrinsic one of an agent without. ``pixel_aspect`` is
+    a pixel's height over its width.
+    """
+    import imageio_ffmpeg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 4.8), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    picture_axes, reward_axes = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    picture_axes.set_axis_off()
+    rewards = episode.int_rewards or episode.ext_rewards
+    label = "intrinsic reward (scaled)" if episode.int_rewards else "reward"
+    reward_axes.plot(rewards, color="tab:blue", linewidth=0.8)
+    reward_axes.set(xlabel="agent step", ylabel=label)
+    reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
+    picture = picture_axes.imshow(episode.pictures[0], aspect=pixel_aspect, animated=True)
+    (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
+
+    canvas.draw()
+    background = canvas.copy_from_bbox(figure.bbox)
+    size, fps = canvas.get_width_height(), episode.pictures_per_s
+    writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps)
+    writer.send(None)
+    with contextlib.closing(writer):
+        for step, pixels in enumerate(episode.pictures):
+            canvas.restore_region(background)
+            picture.set_data(pixels)
+            mark.set_data([step], [rewards[step]])
+            picture_axes.draw_artist(picture)
+            reward_axes.draw_artist(mark)
+            writer.send(np.asarray(canvas.buffer_rgba())[..., :3].tobytes())

@@ -1,0 +1,90 @@
+"""Where a run's figures go: ``metrics.jsonl``, TensorBoard and, if asked, an experiment tracker."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rndfast.config import RunConfig
+from rndfast.runtime.durable_files import replace_durably
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Metrics = dict[str, float | int | None]
+
+
+class MetricsWriter:
+    """Writes one row of metrics per rollout.
+
+    ``metrics.jsonl`` has one JSON object per line; a metric without a value in a rollout (no
+    episode ended) is null. On resuming, rows after ``transitions`` are dropped: the run goes on
+    from there.
+    """
+
+    def __init__(self, config: RunConfig, settings: dict[str, Any], transitions: int) -> None:
+        # imported here: TensorBoard takes a second
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = config.run_dir / "metrics.jsonl"
+        keep_rows_until(self._path, transitions)
+        self._file = self._path.open("a")
+        self._tensorboard = SummaryWriter(config.run_dir / "tensorboard", purge_step=transitions)
+        self._tracker: Any = None
+        if config.tracker != "none":
+            self._tracker = importlib.import_module(config.tracker)
+            self._tracker.init(project="rndfast", name=config.run_dir.name, config=settings)
+
+    def write(self, metrics: Metrics) -> None:
+        """Add a row."""
+        self._file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self._file.flush()
+        step = metrics["transitions"]
+        values = {key: value for key, value in metrics.items() if value is not None and "/" in key}
+        for key, value in values.items():
+            self._tensorboard.add_scalar(key, value, step)
+        if self._tracker is not None:
+            self._tracker.log(values, step=step)
+
+    def write_image(self, name: str, pixels: Tensor, transitions: int) -> None:
+        """Show ``(C, H, W)`` pixels from 0 to 255 in TensorBoard; C is 1 or 3."""
+        self._tensorboard.add_image(name, (pixels / 255).clamp(0, 1), transitions)
+
+    def close(self) -> None:
+        """Finish every output."""
+        self._file.close()
+        self._tensorboard.close()
+        if self._tracker is not None:
+            self._tracker.finish()
+
+
+def require_tracker(name: str) -> None:
+    """Check that an experiment tracker can be used, before anything is written.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise ImportError(f"tracker {name!r} is not installed: pip install 'rndfast[trackers]'")
+
+
+def read_metrics(path: Path) -> list[Metrics]:
+    """Rows of a ``metrics.jsonl``; a last line that was cut off is left out."""
+    rows: list[Metrics] = []
+    if not path.exists():
+        return rows
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def keep_rows_until(path: Path, transitions: int) -> None:
+    """Drop the rows of a ``metrics.jsonl`` that lie after ``transitions``, atomically."""
+    rows = read_metrics(path)
+    kept = [row for row in rows if (row["transitions"] or 0) <= transitions]
+    replace_durably(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -1,0 +1,100 @@
+"""Rooms visited, against a history that is kept whole, and on the real game against its RAM."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.reference.learner import ToyEnv, small_config, small_learner
+
+from rndfast.envs.rooms import NEVER, Rooms, earliest_visits
+from rndfast.learner.agent import Agent
+from rndfast.learner.rollout import Rollout, collect
+from rndfast.runs.train import episode_metrics, make_env
+from rndfast.runtime.compute import Workers
+
+Array = NDArray[Any]
+
+
+def test_rooms_of_episodes_and_first_visits_are_those_of_the_whole_history() -> None:
+    rng = np.random.default_rng(0)
+    num_envs, num_steps = 5, 60
+    rooms = Rooms(num_envs)
+    episodes: list[set[int]] = [set() for _ in range(num_envs)]
+    first_visits: dict[int, int] = {}
+    counts, expected_counts = [], []
+    for step in range(num_steps):
+        for envs in (slice(0, 3), slice(3, 5)):  # halves
+            n = envs.stop - envs.start
+            ended = rng.random(n) < 0.15
+            room, final_room = rng.integers(0, 2 + step, (2, n)).astype(np.int32)
+            info: dict[str, Any] = {"room": room}
+            if ended.any():
+                info["final_info"] = {"room": np.where(ended, final_room, 0)}
+            counts += rooms.note(envs, info, ended, step)
+            for row, env in enumerate(range(envs.start, envs.stop)):
+                last = int(final_room[row] if ended[row] else room[row])
+                episodes[env].add(last)
+                first_visits.setdefault(last, step)
+                if ended[row]:
+                    expected_counts.append(len(episodes[env]))
+                    episodes[env] = {int(room[row])}
+                    first_visits.setdefault(int(room[row]), step)
+    assert counts == expected_counts
+    assert len(counts) > 20
+    found = np.flatnonzero(rooms.first_visits != NEVER)
+    assert (
+        dict(zip(found.tolist(), rooms.first_visits[found].tolist(), strict=True)) == first_visits
+    )
+
+
+def test_the_rooms_of_several_processes_are_those_of_any() -> None:
+    never = NEVER
+    parts = [[5, never, 9, never], [7, 2, never, never], [6, 8, 9, never]]
+    together = earliest_visits([np.array(part) for part in parts])
+    np.testing.assert_array_equal(together, [5, 2, 9, never])
+
+
+def test_a_game_without_rooms_has_none() -> None:
+    with small_learner() as parts:
+        collect(parts.agent, parts.env, parts.rollout, parts.workers)
+        assert episode_metrics(parts.rollout, parts.workers.ranks)["rnd/rooms"] is None
+
+
+def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
+    """Episodes of ten steps on Montezuma's Revenge, whose room is byte 3 of the RAM."""
+    config = small_config(num_envs=2, rollout_steps=12, max_num_frames_per_episode=40)
+    with (
+        Workers(config.run) as workers,
+        contextlib.closing(make_env(config, workers.num_threads)) as env,
+    ):
+        agent = Agent(config, env, workers)
+        agent.transitions = 1000
+        rollout = Rollout(config, agent)
+        observations, info = env.reset(seed=0)
+        rollout.start(observations)
+        start = set(info["ram"][:, 3].tolist())
+        collect(agent, env, rollout, workers)
+        found = np.flatnonzero(rollout.rooms.first_visits != NEVER)
+        assert set(found.tolist()) == start  # ten steps are not enough to leave it
+        assert rollout.rooms.first_visits[found].tolist() == [1002]  # after the first step
+        assert rollout.episodes.rooms == [1, 1]
+        assert episode_metrics(rollout, workers.ranks)["rnd/rooms"] == len(start)
+        other = Rollout(config, agent)
+        other.load_state(rollout.state())
+        np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)
+        np.testing.assert_array_equal(other.rooms.visited, rollout.rooms.visited)
+
+
+def test_a_state_without_rooms_or_of_other_sizes_is_refused_by_name() -> None:
+    with small_learner(ToyEnv(2)) as parts, small_learner(ToyEnv(4)) as others:
+        rollout, other = parts.rollout, others.rollout
+    state = rollout.state()
+    del state["rooms.visited"]
+    with pytest.raises(ValueError, match=r"^state 'rooms.visited' must .* nothing of this name$"):
+        rollout.load_state(state)
+    with pytest.raises(ValueError, match=r"^state 'frames' must have shape \(4, 4, .* \(4, 2, "):
+        other.load_state(rollout.state())
