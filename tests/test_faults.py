@@ -22,13 +22,13 @@ from tests.reference.learner import (
     arrays_of,
     frame_store,
     record_inputs,
+    rnd_of,
     small_config,
     small_learner,
 )
 
 from rndfast.config import PRESETS, Config, PpoConfig, RndConfig
 from rndfast.learner.ppo import compute_advantages, update
-from rndfast.learner.rnd import intrinsic_rewards
 from rndfast.learner.rollout import collect
 from rndfast.runs.checkpoint import load_newest_checkpoint
 
@@ -271,20 +271,21 @@ def test_every_setting_of_the_algorithm_changes_what_is_learnt(
 
 
 def test_no_frame_is_ever_float64() -> None:
-    with small_learner(ToyEnv(4, ((1, 0),), ((3, 1),))) as (config, env, agent, rollout, workers):
+    with small_learner(ToyEnv(4, ((1, 0),), ((3, 1),))) as parts:
+        config, env, agent, rollout, backend = parts
         inputs = [
             record_inputs(network)
-            for network in (agent.policy, agent.rnd.target, agent.rnd.predictor)
+            for network in (agent.policy, rnd_of(agent).target, rnd_of(agent).predictor)
         ]
-        collect(agent, env, rollout, workers)
-        rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
+        collect(env, rollout, backend)
+        rewards = backend.intrinsic_rewards()
         advantages = compute_advantages(rollout, rollout.rewards_raw, rewards, config.ppo)
-        update(agent, rollout, advantages, config, workers)
-        assert frame_store(rollout).frames.dtype == np.uint8
+        update(rollout, backend, advantages, config)
+        assert frame_store(backend).frames.dtype == np.uint8
         assert {frames.dtype for of_network in inputs for frames in of_network} == {
             np.dtype(np.float32)
         }
         assert all(inputs)  # each network has read something
-        is_float64 = {k for k, a in arrays_of(rollout).items() if a.dtype == np.float64}
+        is_float64 = {k for k, a in arrays_of(parts).items() if a.dtype == np.float64}
         assert is_float64 == {"clipped_returns"}  # a sum for each environment
         assert {p.dtype for p in agent.parameters} == {torch.float32}

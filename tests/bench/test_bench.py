@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from tests.reference.learner import ToyEnv, newest, small_config, small_learner
+from tests.reference.learner import ToyEnv, newest, rnd_of, small_config, small_learner
 from tests.tiny import SIDE
 
 from rndfast.bench import bench
 from rndfast.bench.report import write_charts
 from rndfast.commands.main import main
-from rndfast.learner.ppo import Advantages
+from rndfast.learner.backend import Advantages
 from rndfast.learner.rollout import collect
 from rndfast.runtime.timeline import PHASES, Timeline
 
@@ -203,14 +203,14 @@ def test_losses_that_differ_are_named() -> None:
 def test_the_plain_learner_gets_the_same_experience_and_weights() -> None:
     env = ToyEnv(4, ((0, 0), (2, 1), (4, 1)), ((1, 2), (3, 0), (5, 3)))
     with small_learner(env) as parts:
-        collect(parts.agent, parts.env, parts.rollout, parts.workers)
+        collect(parts.env, parts.rollout, parts.backend)
         ones = np.ones((6, 4), np.float32)
         advantages = Advantages(ones, np.stack([2 * ones, 3 * ones], axis=2))
-        batch = bench.plain_batch(parts.rollout, advantages, torch.device("cpu"))
+        batch = bench.plain_batch(parts.rollout, parts.backend, advantages)
         plain = bench.plain_copy(parts.agent, parts.config)
         for name, value in parts.agent.policy.state_dict().items():
             assert torch.equal(value, plain.policy.state_dict()[name])
-        for name, value in parts.agent.rnd.predictor.state_dict().items():
+        for name, value in rnd_of(parts.agent).predictor.state_dict().items():
             assert torch.equal(value, plain.predictor.state_dict()[name])
     np.testing.assert_array_equal(batch.observations.numpy(), env.observations[:-1])
     np.testing.assert_array_equal(batch.next_frames.numpy(), newest(env.observations[1:]))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tests.reference.learner import ToyEnv, small_config, small_learner
 
 from rndfast.envs.rooms import NEVER, Rooms, earliest_visits
-from rndfast.learner.agent import Agent
-from rndfast.learner.rollout import Rollout, collect
+from rndfast.learner.make import make_learner
+from rndfast.learner.rollout import Rollout, collect, start_episodes
 from rndfast.runs.train import episode_metrics, make_env
-from rndfast.runtime.compute import Workers
+from rndfast.runtime.compute import CpuCompute
 
 Array = NDArray[Any]
 
@@ -60,30 +60,28 @@ def test_the_rooms_of_several_processes_are_those_of_any() -> None:
 
 def test_a_game_without_rooms_has_none() -> None:
     with small_learner() as parts:
-        collect(parts.agent, parts.env, parts.rollout, parts.workers)
-        assert episode_metrics(parts.rollout, parts.workers.ranks)["rnd/rooms"] is None
+        collect(parts.env, parts.rollout, parts.backend)
+        assert episode_metrics(parts.rollout, parts.backend.ranks)["rnd/rooms"] is None
 
 
 def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
     """Episodes of ten steps on Montezuma's Revenge, whose room is byte 3 of the RAM."""
     config = small_config(num_envs=2, rollout_steps=12, max_num_frames_per_episode=40)
     with (
-        Workers(config.run) as workers,
-        contextlib.closing(make_env(config, workers.num_threads)) as env,
+        CpuCompute(config.run) as compute,
+        contextlib.closing(make_env(config, compute.num_threads)) as env,
     ):
-        agent = Agent(config, env, workers)
+        agent, rollout, backend = make_learner(config, env, compute)
         agent.transitions = 1000
-        rollout = Rollout(config, agent)
-        observations, info = env.reset(seed=0)
-        rollout.start(observations)
-        start = set(info["ram"][:, 3].tolist())
-        collect(agent, env, rollout, workers)
+        start = set(env.reset(seed=0)[1]["ram"][:, 3].tolist())
+        start_episodes(env, rollout, backend, 0, compute.ranks)
+        collect(env, rollout, backend)
         found = np.flatnonzero(rollout.rooms.first_visits != NEVER)
         assert set(found.tolist()) == start  # ten steps are not enough to leave it
         assert rollout.rooms.first_visits[found].tolist() == [1002]  # after the first step
         assert rollout.episodes.rooms == [1, 1]
-        assert episode_metrics(rollout, workers.ranks)["rnd/rooms"] == len(start)
-        other = Rollout(config, agent)
+        assert episode_metrics(rollout, backend.ranks)["rnd/rooms"] == len(start)
+        other = Rollout(config)
         other.load_state(rollout.state())
         np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)
         np.testing.assert_array_equal(other.rooms.visited, rollout.rooms.visited)
@@ -96,5 +94,8 @@ def test_a_state_without_rooms_or_of_other_sizes_is_refused_by_name() -> None:
     del state["rooms.visited"]
     with pytest.raises(ValueError, match=r"^state 'rooms.visited' must .* nothing of this name$"):
         rollout.load_state(state)
-    with pytest.raises(ValueError, match=r"^state 'frames' must have shape \(4, 4, .* \(4, 2, "):
+    with pytest.raises(ValueError, match=r"^state 'is_first' must have shape \(4,\), got \(2,\)"):
         other.load_state(rollout.state())
+    observed = {name: tensor.numpy() for name, tensor in parts.backend.state().items()}
+    with pytest.raises(ValueError, match=r"^state 'frames' must have shape \(4, 4, .* \(4, 2, "):
+        others.backend.load_state(observed)

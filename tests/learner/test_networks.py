@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.reference import learner
-from tests.reference.learner import act, layers_of, small_learner
+from tests.reference.learner import act, layers_of, rnd_of, small_learner
 from torch import nn
 
 from rndfast.learner.distributions import ActionDistribution, Categorical, DiagonalGaussian
@@ -173,7 +173,7 @@ def test_the_two_value_heads_are_two() -> None:
 @pytest.mark.parametrize("name", ["target", "predictor"])
 def test_feature_networks_equal_numpy_with_slope_0_2(name: str) -> None:
     with small_learner() as (_, _, agent, _, _):  # through the settings, whose slope is 0.2
-        network = getattr(agent.rnd, name)
+        network = getattr(rnd_of(agent), name)
         frames = np.random.default_rng(0).normal(size=(3, 1, 44, 52)).astype(np.float32)
         expected = learner.feature_outputs(layers_of(network), frames)
         actual = network(torch.from_numpy(frames)).detach().numpy()
@@ -255,17 +255,42 @@ def test_nothing_before_an_episode_s_first_observation_is_remembered() -> None:
     assert not torch.isclose(one[2:, 1], other[2:, 1]).all(dim=1).any()
 
 
-def test_a_new_memory_is_orthogonal_gate_by_gate_without_biases() -> None:
+def test_a_new_memory_has_a_joint_orthogonal_matrix_for_each_gate_and_one_bias() -> None:
+    """As the authors initialise theirs (policies/cnn_gru_policy_dynamics.py, lines 35 to 39)."""
     memory = Memory(SIZE, torch.Generator().manual_seed(0))
-    for name, parameter in memory.named_parameters():
-        values = parameter.detach().double().numpy()
-        if "bias" in name:
-            assert not values.any()
-        else:
-            gates = np.split(values, 3)
-            for gate in gates:
-                assert_orthogonal(gate, 1.0)
-            assert not np.allclose(gates[0], gates[1])
+    of_input, of_memory, bias, second_bias = memory.parameters()
+    gates = [
+        np.concatenate(gate, axis=1)
+        for gate in zip(
+            np.split(of_input.detach().double().numpy(), 3),
+            np.split(of_memory.detach().double().numpy(), 3),
+            strict=True,
+        )
+    ]
+    for gate in gates:
+        assert gate.shape == (SIZE, 2 * SIZE)
+        assert_orthogonal(gate, 1.0)
+    assert not np.allclose(gates[0], gates[1])
+    assert not bias.any()
+    assert not second_bias.any()
+    assert [p.requires_grad for p in memory.parameters()] == [True, True, True, False]
+
+
+def test_step_by_step_and_segment_by_segment_are_the_same_memory() -> None:
+    memory, rng = make_memory(), torch.Generator().manual_seed(0)
+    steps = torch.randn(9, 5, SIZE, generator=rng)
+    before = torch.randn(5, SIZE, generator=rng)
+    is_first = torch.rand(9, 5, generator=rng) < 0.2
+    walked = [
+        walk(steps, before, is_first) for walk in (memory._step_by_step, memory._segment_by_segment)
+    ]
+    torch.testing.assert_close(*walked, rtol=1e-5, atol=1e-6)
+    weights = [p for p in memory.parameters() if p.requires_grad]
+    torch.testing.assert_close(
+        *(torch.autograd.grad(outputs.square().sum(), weights) for outputs in walked),
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def make_recurrent_policy(seed: int = 0) -> PolicyNetwork:
@@ -403,8 +428,8 @@ def test_first_units_of_vectors_have_sums_of_one_size_and_normal_biases(size: in
 
 def test_the_target_is_frozen_and_all_else_learns() -> None:
     with small_learner() as (_, _, agent, _, _):
-        assert not any(parameter.requires_grad for parameter in agent.rnd.target.parameters())
-        expected = [*agent.policy.parameters(), *agent.rnd.predictor.parameters()]
+        assert not any(parameter.requires_grad for parameter in rnd_of(agent).target.parameters())
+        expected = [*agent.policy.parameters(), *rnd_of(agent).predictor.parameters()]
         assert [id(p) for p in agent.parameters] == [id(p) for p in expected]
         assert all(parameter.requires_grad for parameter in expected)
 

@@ -10,16 +10,13 @@ import torch
 from tests.reference.frames import normalized
 
 from rndfast._core import RunningMoments
-from rndfast.config import RunConfig
 from rndfast.learner.normalizer import Normalizer
-from rndfast.runtime.compute import Workers
 
 
 def make_normalizer(mean: list[float], var: list[float], clip: float) -> Normalizer:
     moments = RunningMoments((len(mean),))
     moments.set_state(count=4.0, mean=np.array(mean), m2=4 * np.array(var))
-    with Workers(RunConfig(num_threads=1)) as workers:
-        return Normalizer(moments, clip, workers)
+    return Normalizer(moments, clip)
 
 
 @pytest.mark.parametrize("clip", [3.0, math.inf])

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.reference.learner import ToyEnv, act, small_learner
+from tests.reference.learner import ToyEnv, act, rnd_of, small_learner
 
 from rndfast.bench.plain import PlainBatch, PlainFeatures, PlainLearner, PlainPolicy, PlainRollout
 from rndfast.learner.agent import Agent
-from rndfast.learner.ppo import Advantages, compute_advantages, draw_predictor_mask, update
-from rndfast.learner.rnd import intrinsic_rewards, scale_intrinsic_rewards
+from rndfast.learner.backend import Advantages
+from rndfast.learner.cpu import CpuBackend
+from rndfast.learner.ppo import compute_advantages, update
+from rndfast.learner.rnd import draw_predictor_mask
 from rndfast.learner.rollout import Rollout, collect
-from rndfast.runtime.compute import Workers
 
 Array = NDArray[Any]
 TERMINATED, TRUNCATED = ((0, 0), (4, 1), (5, 2)), ((2, 3), (5, 1))
@@ -32,7 +33,7 @@ class Both(NamedTuple):
 
     agent: Agent
     rollout: Rollout
-    workers: Workers
+    backend: CpuBackend
     plain: PlainLearner
     plain_rollout: PlainRollout
 
@@ -40,27 +41,27 @@ class Both(NamedTuple):
 @contextmanager
 def both(**settings: Any) -> Iterator[Both]:
     env = ToyEnv(4, TERMINATED, TRUNCATED)
-    with small_learner(env, **settings) as (config, _, agent, rollout, workers):
+    with small_learner(env, **settings) as (config, _, agent, rollout, backend):
         plain = PlainLearner(config, env.num_actions)
         for network, ours in (
             (plain.policy, agent.policy),
-            (plain.target, agent.rnd.target),
-            (plain.predictor, agent.rnd.predictor),
+            (plain.target, rnd_of(agent).target),
+            (plain.predictor, rnd_of(agent).predictor),
         ):
             network.load_state_dict(ours.state_dict())  # strict: the same names and shapes
-        collect(agent, env, rollout, workers)
-        frames = rollout.observations.acted_on()
+        collect(env, rollout, backend)
+        frames = backend.observations.acted_on()
         agent.obs_moments.update(frames)
         plain.obs_statistics.update(frames.reshape(-1, *frames.shape[2:]))
-        yield Both(agent, rollout, workers, plain, plain_rollout_of(rollout, env))
+        yield Both(agent, rollout, backend, plain, plain_rollout_of(rollout, backend, env))
 
 
-def plain_rollout_of(rollout: Rollout, env: ToyEnv) -> PlainRollout:
+def plain_rollout_of(rollout: Rollout, backend: CpuBackend, env: ToyEnv) -> PlainRollout:
     """The same experience; observations as the environment showed them."""
     return PlainRollout(
         observations=torch.from_numpy(env.observations).float(),
-        actions=torch.from_numpy(rollout.actions),
-        log_probs=torch.from_numpy(rollout.log_probs),
+        actions=torch.from_numpy(backend.actions),
+        log_probs=torch.from_numpy(backend.log_probs),
         ext_values=torch.from_numpy(np.vstack([rollout.values[..., 0], rollout.next_values[:, 0]])),
         int_values=torch.from_numpy(np.vstack([rollout.values[..., 1], rollout.next_values[:, 1]])),
         rewards=torch.from_numpy(rollout.rewards_raw),
@@ -71,8 +72,10 @@ def plain_rollout_of(rollout: Rollout, env: ToyEnv) -> PlainRollout:
 def advantages_of(parts: Both) -> tuple[Array, Advantages]:
     """Scaled intrinsic rewards and advantages of the fast path."""
     config = parts.plain.config
-    raw = intrinsic_rewards(parts.agent, parts.rollout, config.rnd, parts.workers)
-    int_rewards = scale_intrinsic_rewards(parts.agent, raw, config.rnd, parts.workers)
+    raw = parts.backend.intrinsic_rewards()
+    assert parts.agent.bonus is not None
+    rollout = parts.rollout
+    int_rewards = parts.agent.bonus.scale(raw, rollout.int_return_filter, parts.backend.ranks)
     ext_rewards = parts.rollout.clipped(parts.rollout.rewards_raw)
     return int_rewards, compute_advantages(parts.rollout, ext_rewards, int_rewards, config.ppo)
 
@@ -89,7 +92,7 @@ def update_both(
         for _ in range(ppo.update_epochs * ppo.num_minibatches)
     ]
     parts.agent.generator.set_state(state)
-    losses = update(parts.agent, parts.rollout, advantages, parts.plain.config, parts.workers)
+    losses = update(parts.rollout, parts.backend, advantages, parts.plain.config)
     plain_losses = parts.plain.update(plain_batch, torch.from_numpy(np.stack(masks)))
     return losses, {f"losses/{name}": loss for name, loss in plain_losses.items()}
 
@@ -97,7 +100,7 @@ def update_both(
 def weights_of(parts: Both) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
     for network, ours in (
         (parts.plain.policy, parts.agent.policy),
-        (parts.plain.predictor, parts.agent.rnd.predictor),
+        (parts.plain.predictor, rnd_of(parts.agent).predictor),
     ):
         for (name, expected), parameter in zip(
             network.named_parameters(), ours.parameters(), strict=True
@@ -160,9 +163,7 @@ def test_bfloat16_stays_within_its_bounds(num_minibatches: int) -> None:
 
 def test_a_trained_agents_weights_load_into_ordinary_modules() -> None:
     with both() as parts:
-        update(
-            parts.agent, parts.rollout, advantages_of(parts)[1], parts.plain.config, parts.workers
-        )
+        update(parts.rollout, parts.backend, advantages_of(parts)[1], parts.plain.config)
         state = parts.agent.state()
         policy = PlainPolicy(ToyEnv.num_actions, ToyEnv.height, ToyEnv.width)
         predictor = PlainFeatures(2, 16, ToyEnv.height, ToyEnv.width)

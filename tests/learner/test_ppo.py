@@ -21,6 +21,7 @@ from tests.reference.learner import (
     layers_of,
     newest,
     record_inputs,
+    rnd_of,
     small_learner,
     unchanged,
 )
@@ -28,20 +29,19 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal
 
 from rndfast.config import PpoConfig
-from rndfast.learner import ppo
+from rndfast.learner import cpu, ppo
+from rndfast.learner.backend import Advantages
 from rndfast.learner.distributions import Categorical
 from rndfast.learner.networks import GaussianHead, PolicyOutput
 from rndfast.learner.ppo import (
-    Advantages,
-    Minibatch,
     PolicyLosses,
+    PolicyRows,
     compute_advantages,
-    draw_predictor_mask,
     explained_variance,
     policy_losses,
     update,
 )
-from rndfast.learner.rnd import intrinsic_rewards, scale_intrinsic_rewards
+from rndfast.learner.rnd import draw_predictor_mask
 from rndfast.learner.rollout import Rollout, collect
 from rndfast.runs.train import set_learning_rate
 
@@ -64,9 +64,9 @@ def collected(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learner]:
             parts.agent.obs_moments.update(rng.normal(0, 9, (9, env.size)).astype(np.float32))
         else:
             parts.agent.obs_moments.update(rng.integers(0, 256, (9, 1, 44, 52), np.uint8))
-        collect(parts.agent, parts.env, parts.rollout, parts.workers)
-        noise = rng.normal(0, 0.2, parts.rollout.log_probs.shape)
-        parts.rollout.log_probs += noise.astype(np.float32)
+        collect(parts.env, parts.rollout, parts.backend)
+        noise = rng.normal(0, 0.2, parts.backend.log_probs.shape)
+        parts.backend.log_probs += noise.astype(np.float32)
         yield parts
 
 
@@ -83,7 +83,7 @@ def no_advantages() -> Advantages:
 
 
 def run_update(parts: Learner, advantages: Advantages) -> dict[str, float]:
-    return update(parts.agent, parts.rollout, advantages, parts.config, parts.workers)
+    return update(parts.rollout, parts.backend, advantages, parts.config)
 
 
 def record_gradients(parts: Learner) -> list[list[Array]]:
@@ -109,7 +109,7 @@ def weights(parts: Learner) -> list[Array]:
 # --- losses -----------------------------------------------------------------------------------
 
 
-def make_minibatch(size: int = 200) -> tuple[PolicyOutput, Minibatch]:
+def make_minibatch(size: int = 200) -> tuple[PolicyOutput, PolicyRows]:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(size, 5))
     actions = rng.integers(0, 5, size)
@@ -118,7 +118,7 @@ def make_minibatch(size: int = 200) -> tuple[PolicyOutput, Minibatch]:
     advantages = torch.from_numpy(rng.normal(size=size)).float()
     output = PolicyOutput(torch.from_numpy(logits).float(), values, NO_MEMORY)
     old_log_probs = torch.from_numpy(log_probs + rng.normal(0, 0.15, size)).float()
-    return output, Minibatch(
+    return output, PolicyRows(
         torch.from_numpy(actions), old_log_probs, advantages, old_values, returns
     )
 
@@ -161,7 +161,7 @@ def test_the_policy_loss_of_one_transition_in_closed_form(
     logits = torch.tensor([[0.3, -0.2]], requires_grad=True)
     log_prob = torch.log_softmax(logits, 1)[0, 0]
     zero = torch.zeros(1, 2)
-    batch = Minibatch(
+    batch = PolicyRows(
         torch.tensor([0]),
         (log_prob.detach() - np.log(ratio))[None],
         torch.tensor([advantage]),
@@ -205,7 +205,7 @@ class DoublePass:
         env, agent = parts.env, parts.agent
         self.streams = parts.config.ppo.streams
         self.policy = copy.deepcopy(agent.policy).double()
-        self.parameters = list(self.policy.parameters())
+        self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
         observed, following = env.observations[-STEPS - 1 : -1], env.observations[-STEPS:]
         statistics = agent.obs_moments.mean, agent.obs_moments.var, 5.0
         if isinstance(env, ToyVectorEnv):
@@ -216,30 +216,30 @@ class DoublePass:
             next_inputs = normalized(newest(following).reshape(-1, 1, 44, 52), *statistics)
         hidden = self.policy.trunk(torch.from_numpy(inputs))
         if self.policy.memory is not None:
-            hidden = self.remember(self.policy.memory, hidden, parts.rollout)
+            hidden = self.remember(self.policy.memory, hidden, parts)
         actor = hidden + torch.relu(self.policy.actor_residual(hidden))
         critic = hidden + torch.relu(self.policy.critic_residual(hidden))
         self.action_params = self.policy.actor(actor)
         self.values = self.policy.critic(critic)
-        if agent.has_bonus:
-            predictor = copy.deepcopy(agent.rnd.predictor).double()
+        if agent.bonus is not None:
+            predictor = copy.deepcopy(rnd_of(agent).predictor).double()
             self.parameters += predictor.parameters()
             self.predicted = predictor.layers(torch.from_numpy(next_inputs))
-            self.target = learner.feature_outputs(layers_of(agent.rnd.target), next_inputs)
+            self.target = learner.feature_outputs(layers_of(rnd_of(agent).target), next_inputs)
 
-    def remember(
-        self, memory: torch.nn.GRU, inputs: torch.Tensor, rollout: Rollout
-    ) -> torch.Tensor:
+    def remember(self, memory: torch.nn.GRU, inputs: torch.Tensor, parts: Learner) -> torch.Tensor:
         """Step by step, with one cell of PyTorch's; its parameters take the place of ours."""
         cell = torch.nn.GRUCell(memory.input_size, memory.hidden_size, dtype=torch.float64)
         weights = {name.removesuffix("_l0"): value for name, value in memory.state_dict().items()}
         cell.load_state_dict(weights)
-        ours = [id(parameter) for parameter in memory.parameters()]
+        ours = [id(parameter) for parameter in memory.parameters() if parameter.requires_grad]
         begin = [id(parameter) for parameter in self.parameters].index(ours[0])
-        self.parameters[begin : begin + len(ours)] = cell.parameters()
-        remembered = torch.from_numpy(rollout.first_memory).double()
+        self.parameters[begin : begin + len(ours)] = [*cell.parameters()][: len(ours)]  # one bias
+        remembered = torch.from_numpy(parts.backend.first_memory).double()
         steps = []
-        for step, is_first in zip(inputs.view(STEPS, -1, 256), rollout.is_first, strict=False):
+        for step, is_first in zip(
+            inputs.view(STEPS, -1, 256), parts.rollout.is_first, strict=False
+        ):
             begins = torch.from_numpy(is_first)[:, None]
             remembered = cell(step, torch.where(begins, 0.0, remembered))
             steps.append(remembered)
@@ -254,8 +254,8 @@ class DoublePass:
 
     def losses(self, parts: Learner, advantages: Advantages, mask: Array) -> dict[str, float]:
         """Evaluate the NumPy losses."""
-        actions = parts.rollout.actions.reshape(len(self.values), -1)
-        old_log_probs = parts.rollout.log_probs.ravel()
+        actions = parts.backend.actions.reshape(len(self.values), -1)
+        old_log_probs = parts.backend.log_probs.ravel()
         params, values = self.action_params.detach().numpy(), self.values.detach().numpy()
         if isinstance(self.policy.actor, GaussianHead):
             mean, log_std = np.split(params, 2, axis=1)
@@ -274,7 +274,7 @@ class DoublePass:
         for head, stream in enumerate(self.streams):
             returns = advantages.returns[..., head].ravel()
             losses[f"{stream}_value"] = learner.value_loss(values[:, head], returns)
-        if parts.agent.has_bonus:
+        if parts.agent.bonus is not None:
             predicted = self.predicted.detach().numpy()
             losses["predictor"] = learner.predictor_loss(predicted, self.target, mask)
         return losses
@@ -289,13 +289,13 @@ class DoublePass:
 
         advantage = rows(advantages.combined)
         distribution = self.distribution()
-        log_probs = distribution.log_prob(rows(parts.rollout.actions))
-        ratio = torch.exp(log_probs - rows(parts.rollout.log_probs))
+        log_probs = distribution.log_prob(rows(parts.backend.actions))
+        ratio = torch.exp(log_probs - rows(parts.backend.log_probs))
         gain = torch.where(advantage >= 0, ratio.clamp(max=1.1), ratio.clamp(min=0.9)) * advantage
         errors = self.values - rows(advantages.returns)
         loss = -gain.mean() + 0.5 * (errors**2).mean(dim=0).sum()
         loss = loss - ent_coef * distribution.entropy().mean()
-        if parts.agent.has_bonus:
+        if parts.agent.bonus is not None:
             feature_errors = ((self.predicted - torch.from_numpy(self.target)) ** 2).mean(1)
             loss = loss + (feature_errors * torch.from_numpy(mask)).sum() / max(int(mask.sum()), 1)
         return [gradient.numpy() for gradient in torch.autograd.grad(loss, self.parameters)]
@@ -367,16 +367,16 @@ def test_losses_and_gradients_of_every_kind_are_those_of_the_plain_loss(
     advantages = random_advantages(num_envs, mean=0.5, num_values=len(streams))
     everything = np.ones(STEPS * num_envs, bool)
     with collected(env, predictor_proportion=1.0, **settings, **ONE_STEP) as parts:
-        parts.rollout.carry_over()
-        collect(parts.agent, env, parts.rollout, parts.workers)
-        noise = np.random.default_rng(2).normal(0, 0.2, parts.rollout.log_probs.shape)
-        parts.rollout.log_probs += noise.astype(np.float32)
+        parts.carry_over()
+        collect(env, parts.rollout, parts.backend)
+        noise = np.random.default_rng(2).normal(0, 0.2, parts.backend.log_probs.shape)
+        parts.backend.log_probs += noise.astype(np.float32)
         oracle = DoublePass(parts)
         gradients = record_gradients(parts)
         inputs = record_inputs(parts.agent.policy, unchanged)
         losses = run_update(parts, advantages)
     if is_recurrent:
-        assert parts.rollout.first_memory.any()
+        assert parts.backend.first_memory.any()
         for is_first in (parts.rollout.is_first[0], parts.rollout.is_first[1:STEPS]):
             assert 0 < is_first.sum() < num_envs
         # of whole environments, 4 of them if as many transitions are more than asked for
@@ -425,7 +425,7 @@ def test_the_total_loss_is_what_the_gradients_belong_to(monkeypatch: pytest.Monk
     fix_mask(monkeypatch, mask)
     advantages = random_advantages()
     with collected(**ONE_STEP) as parts:
-        policy, predictor = parts.agent.policy, parts.agent.rnd.predictor
+        policy, predictor = parts.agent.policy, rnd_of(parts.agent).predictor
         last = last_linear(predictor)
         before = weights(parts)
         recorded = record_gradients(parts)
@@ -460,9 +460,9 @@ def test_the_total_loss_is_what_the_gradients_belong_to(monkeypatch: pytest.Monk
 def test_advantages_are_not_normalised(offset: float, policy: str) -> None:
     advantages = random_advantages(mean=offset)
     with small_learner(ToyEnv(4, TERMINATED, TRUNCATED), policy=policy, **ONE_STEP) as parts:
-        collect(parts.agent, parts.env, parts.rollout, parts.workers)
-        parts.rollout.carry_over()  # with it, what a policy with memory remembers
-        collect(parts.agent, parts.env, parts.rollout, parts.workers)
+        collect(parts.env, parts.rollout, parts.backend)
+        parts.carry_over()  # with it, what a policy with memory remembers
+        collect(parts.env, parts.rollout, parts.backend)
         losses = run_update(parts, advantages)
     # the policy is the one that acted: every ratio is 1
     assert losses["losses/policy"] == pytest.approx(-float(advantages.combined.mean()), rel=1e-4)
@@ -514,7 +514,7 @@ def test_a_clipped_value_loss_in_closed_form(
 ) -> None:
     values = torch.tensor([[value, value]], requires_grad=True)
     logits, zero, one = torch.zeros(1, 5), torch.zeros(1), torch.ones(1, 2)
-    batch = Minibatch(zero.long(), zero, zero, torch.full((1, 2), before), one)
+    batch = PolicyRows(zero.long(), zero, zero, torch.full((1, 2), before), one)
     output = PolicyOutput(logits, values, NO_MEMORY)
     config = PpoConfig(clip_coef=0.1, clip_vloss=True)
     losses = policy_losses(output, batch, CATEGORICAL, config).value
@@ -576,11 +576,11 @@ def test_advantages_of_each_minibatch_get_mean_0_and_deviation_1(
 ) -> None:
     read: list[tuple[Array, Array]] = []  # advantages, and the returns that tell the transitions
 
-    def keep(output: Any, batch: Minibatch, *rest: Any) -> PolicyLosses:
+    def keep(output: Any, batch: PolicyRows, *rest: Any) -> PolicyLosses:
         read.append((batch.advantages.numpy(), batch.returns[:, 0].numpy()))
         return policy_losses(output, batch, *rest)
 
-    monkeypatch.setattr(ppo, "policy_losses", keep)
+    monkeypatch.setattr(cpu, "policy_losses", keep)
     combined = random_advantages(size=20).combined
     combined += 100 * np.arange(4, dtype=np.float32)  # one environment's are far from another's
     numbers = np.arange(STEPS * 4, dtype=np.float32).reshape(STEPS, 4)
@@ -639,7 +639,7 @@ def test_shuffled_minibatches_hold_each_transition_once_in_every_pass() -> None:
     }
     with collected(env, **settings) as parts:
         policy_inputs = record_inputs(parts.agent.policy)
-        predictor_inputs = record_inputs(parts.agent.rnd.predictor)
+        predictor_inputs = record_inputs(rnd_of(parts.agent).predictor)
         run_update(parts, random_advantages(8))
         mean, var = parts.agent.obs_moments.mean[0], parts.agent.obs_moments.var[0]
     assert len(policy_inputs) == len(predictor_inputs) == 12
@@ -675,8 +675,7 @@ def test_shuffled_minibatches_hold_each_transition_once_in_every_pass() -> None:
 def test_without_a_bonus_there_is_nothing_of_rnd() -> None:
     with collected(int_coef=0.0, **ONE_STEP) as parts:
         agent, rollout = parts.agent, parts.rollout
-        with pytest.raises(AssertionError, match="no RND networks: int_coef is 0"):
-            _ = agent.rnd
+        assert agent.bonus is None
         run_update(parts, random_advantages(num_values=1))
         assert not any(name.startswith("rnd") for name in agent.state())
         of_policy = [id(parameter) for parameter in agent.policy.parameters()]
@@ -778,7 +777,7 @@ def test_one_adam_trains_policy_and_predictor_with_the_papers_settings() -> None
     with small_learner() as (_, _, agent, _, _):
         assert type(agent.optimizer) is torch.optim.Adam
         (group,) = agent.optimizer.param_groups
-        expected = [*agent.policy.parameters(), *agent.rnd.predictor.parameters()]
+        expected = [*agent.policy.parameters(), *rnd_of(agent).predictor.parameters()]
         assert [id(p) for p in group["params"]] == [id(p) for p in expected]
         assert group["lr"] == 1e-4
         assert group["eps"] == 1e-8
@@ -805,10 +804,10 @@ def test_sixteen_steps_of_adam_per_rollout_equal_numpy() -> None:
 
 def test_the_update_changes_all_that_learns_and_not_the_target() -> None:
     with collected(predictor_proportion=1.0) as parts:
-        target = [p.detach().clone() for p in parts.agent.rnd.target.parameters()]
+        target = [p.detach().clone() for p in rnd_of(parts.agent).target.parameters()]
         before = weights(parts)
         run_update(parts, random_advantages())
-        for old, new in zip(target, parts.agent.rnd.target.parameters(), strict=True):
+        for old, new in zip(target, rnd_of(parts.agent).target.parameters(), strict=True):
             assert torch.equal(old, new)
         for old_array, new_array in zip(before, weights(parts), strict=True):
             assert not np.array_equal(old_array, new_array)
@@ -830,7 +829,7 @@ def test_minibatches_are_slices_of_environments_in_the_same_order_in_every_epoch
     }
     with collected(env, **settings) as parts:
         policy_inputs = record_inputs(parts.agent.policy)
-        predictor_inputs = record_inputs(parts.agent.rnd.predictor)
+        predictor_inputs = record_inputs(rnd_of(parts.agent).predictor)
         run_update(parts, random_advantages(8))
         rollout_frames = newest(env.observations[:STEPS])[:, :, 0]  # (T, N, H, W)
         next_frames = normalized(
@@ -939,7 +938,7 @@ def test_the_mask_is_redrawn_for_each_minibatch_and_epoch_and_selects_the_rows(
 
     monkeypatch.setattr(ppo, "draw_predictor_mask", draw)
     with collected(ToyEnv(8), num_minibatches=2, update_epochs=4) as parts:
-        inputs = record_inputs(parts.agent.rnd.predictor)
+        inputs = record_inputs(rnd_of(parts.agent).predictor)
         run_update(parts, random_advantages(8))
         frames = normalized(
             newest(parts.env.observations[1:]),
@@ -958,12 +957,12 @@ def test_the_mask_is_redrawn_for_each_minibatch_and_epoch_and_selects_the_rows(
 
 def test_an_empty_mask_leaves_the_predictor_alone_and_makes_no_nan() -> None:
     with collected(predictor_proportion=1e-12, micro_batch_size=7) as parts:
-        before = [p.detach().clone() for p in parts.agent.rnd.predictor.parameters()]
+        before = [p.detach().clone() for p in rnd_of(parts.agent).predictor.parameters()]
         actor = parts.agent.policy.actor.weight.detach().clone()
         losses = run_update(parts, random_advantages())
         assert losses["losses/predictor"] == 0
         assert np.isfinite(list(losses.values())).all()
-        for old, new in zip(before, parts.agent.rnd.predictor.parameters(), strict=True):
+        for old, new in zip(before, rnd_of(parts.agent).predictor.parameters(), strict=True):
             assert torch.equal(old, new)
         assert not torch.equal(actor, parts.agent.policy.actor.weight)
 
@@ -1047,13 +1046,15 @@ def test_explained_variance_in_closed_form() -> None:
 
 
 def test_a_nan_intrinsic_reward_is_named() -> None:
-    with collected() as (config, _, agent, rollout, workers):
+    with collected() as (_, _, agent, rollout, backend):
         with torch.no_grad():
-            last_linear(agent.rnd.predictor).bias[0] = float("nan")
+            last_linear(rnd_of(agent).predictor).bias[0] = float("nan")
+        assert agent.bonus is not None
+        rewards = backend.intrinsic_rewards()
         with pytest.raises(
             FloatingPointError, match=r"^intrinsic rewards must be finite, .* 24 of 24"
         ):
-            intrinsic_rewards(agent, rollout, config.rnd, workers)
+            agent.bonus.scale(rewards, rollout.int_return_filter, backend.ranks)
 
 
 class NoSpread:
@@ -1067,13 +1068,14 @@ class NoSpread:
 
 def test_an_infinite_scaled_reward_is_named() -> None:
     rewards = np.ones((STEPS, 4), np.float32)
-    with small_learner() as (config, _, agent, _, workers):
-        agent.int_return_moments = NoSpread()  # type: ignore[assignment]
+    with small_learner() as (_, _, agent, rollout, backend):
+        assert agent.bonus is not None
+        agent.bonus.return_moments = NoSpread()  # type: ignore[assignment]
         with (
             np.errstate(divide="ignore"),
             pytest.raises(FloatingPointError, match=r"^scaled intrinsic rewards must be finite"),
         ):
-            scale_intrinsic_rewards(agent, rewards, config.rnd, workers)
+            agent.bonus.scale(rewards, rollout.int_return_filter, backend.ranks)
 
 
 @pytest.mark.parametrize("stream", ["ext", "int"])
@@ -1122,7 +1124,7 @@ def test_bfloat16_gives_nearly_the_same_losses() -> None:
             parts.agent.obs_moments.update(
                 np.random.default_rng(0).integers(0, 256, (9, 1, 44, 52), np.uint8)
             )
-            collect(parts.agent, parts.env, parts.rollout, parts.workers)
+            collect(parts.env, parts.rollout, parts.backend)
             losses = run_update(parts, random_advantages(mean=3.0))
             assert {p.dtype for p in parts.agent.parameters} == {torch.float32}
             return losses

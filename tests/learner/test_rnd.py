@@ -21,16 +21,18 @@ from tests.reference.learner import (
     layers_of,
     newest,
     record_inputs,
+    rnd_of,
     small_config,
     small_learner,
 )
 from torch import nn
 
 from rndfast.config import Config
-from rndfast.learner.agent import Agent
+from rndfast.learner.backend import Backend
+from rndfast.learner.make import make_learner
 from rndfast.learner.ppo import compute_advantages, update
-from rndfast.learner.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
-from rndfast.learner.rollout import Rollout, collect
+from rndfast.learner.rnd import Rnd
+from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments
 
 Array = NDArray[Any]
 STEPS = 6
@@ -83,7 +85,7 @@ def prepare(parts: Learner) -> tuple[Array, Array]:
     """Start the statistics, collect a rollout; returns the statistics."""
     frames = seen_frames()
     parts.agent.obs_moments.update(frames)
-    collect(parts.agent, parts.env, parts.rollout, parts.workers)
+    collect(parts.env, parts.rollout, parts.backend)
     return statistics_of([frames])
 
 
@@ -93,9 +95,9 @@ def prepare(parts: Learner) -> tuple[Array, Array]:
 def test_reward_is_the_mean_squared_error_on_the_whitened_clipped_next_frame() -> None:
     with small_learner(ending_env()) as parts:
         mean, var = prepare(parts)
-        parts.agent.rnd.register_module("target", Zeros())
-        parts.agent.rnd.register_module("predictor", nn.Flatten())
-        rewards = intrinsic_rewards(parts.agent, parts.rollout, parts.config.rnd, parts.workers)
+        rnd_of(parts.agent).register_module("target", Zeros())
+        rnd_of(parts.agent).register_module("predictor", nn.Flatten())
+        rewards = parts.backend.intrinsic_rewards()
         inputs = normalized(newest(parts.env.observations[1:]), mean, var, 5.0)
         assert (np.abs(inputs) == 5).any()
         assert rewards.dtype == np.float32
@@ -106,12 +108,12 @@ def test_reward_is_the_mean_squared_error_on_the_whitened_clipped_next_frame() -
 def test_reward_is_the_error_between_predictor_and_target(micro_batch_size: int) -> None:
     with small_learner(ending_env(), micro_batch_size=micro_batch_size) as parts:
         mean, var = prepare(parts)
-        rewards = intrinsic_rewards(parts.agent, parts.rollout, parts.config.rnd, parts.workers)
+        rewards = parts.backend.intrinsic_rewards()
         inputs = normalized(newest(parts.env.observations[1:]), mean, var, 5.0)
         frames = inputs.reshape(-1, 1, 44, 52)
         errors = learner.feature_outputs(
-            layers_of(parts.agent.rnd.predictor), frames
-        ) - learner.feature_outputs(layers_of(parts.agent.rnd.target), frames)
+            layers_of(rnd_of(parts.agent).predictor), frames
+        ) - learner.feature_outputs(layers_of(rnd_of(parts.agent).target), frames)
         expected = (errors**2).mean(axis=1).reshape(STEPS, 4)
         np.testing.assert_allclose(rewards, expected, rtol=1e-4)
 
@@ -119,9 +121,9 @@ def test_reward_is_the_error_between_predictor_and_target(micro_batch_size: int)
 def test_the_reward_of_a_last_step_scores_the_reset_frame() -> None:
     with small_learner(ending_env()) as parts:
         mean, var = prepare(parts)
-        parts.agent.rnd.register_module("target", Zeros())
-        parts.agent.rnd.register_module("predictor", nn.Flatten())
-        rewards = intrinsic_rewards(parts.agent, parts.rollout, parts.config.rnd, parts.workers)
+        rnd_of(parts.agent).register_module("target", Zeros())
+        rnd_of(parts.agent).register_module("predictor", nn.Flatten())
+        rewards = parts.backend.intrinsic_rewards()
         for (t, n), last in parts.env.final_observations.items():
             reset_frame = normalized(newest(parts.env.observations[t + 1, n]), mean, var, 5.0)
             last_frame = normalized(newest(last), mean, var, 5.0)
@@ -134,8 +136,8 @@ def test_the_reward_of_a_last_step_scores_the_reset_frame() -> None:
 def test_the_clip_of_pixels_is_a_setting(clip: float) -> None:
     with small_learner(ending_env(), obs_clip=clip) as parts:
         mean, var = prepare(parts)
-        inputs = record_inputs(parts.agent.rnd.target)
-        intrinsic_rewards(parts.agent, parts.rollout, parts.config.rnd, parts.workers)
+        inputs = record_inputs(rnd_of(parts.agent).target)
+        parts.backend.intrinsic_rewards()
         frames = newest(parts.env.observations[1:]).reshape(-1, 1, 44, 52)
         expected = normalized(frames, mean, var, clip)
         np.testing.assert_allclose(np.concatenate(inputs), expected, rtol=1e-6, atol=1e-6)
@@ -151,11 +153,11 @@ def test_the_predictor_is_trained_on_the_next_frames() -> None:
     }
     with small_learner(env, **settings) as parts:
         mean, var = prepare(parts)
-        trained_on = record_inputs(parts.agent.rnd.predictor)
-        aimed_at = record_inputs(parts.agent.rnd.target)
+        trained_on = record_inputs(rnd_of(parts.agent).predictor)
+        aimed_at = record_inputs(rnd_of(parts.agent).target)
         zeros = np.zeros((STEPS, 4), np.float32)
         advantages = compute_advantages(parts.rollout, zeros, zeros, parts.config.ppo)
-        update(parts.agent, parts.rollout, advantages, parts.config, parts.workers)
+        update(parts.rollout, parts.backend, advantages, parts.config)
         frames = newest(env.observations[1:]).reshape(-1, 1, 44, 52)
         expected = normalized(frames, mean, var, 5.0)
         np.testing.assert_allclose(np.concatenate(trained_on), expected, rtol=1e-6)
@@ -169,8 +171,8 @@ def test_the_predictor_is_trained_on_the_next_frames() -> None:
 def test_statistics_have_one_float64_entry_for_each_pixel(is_rgb: bool) -> None:
     shape = (3 if is_rgb else 1, 44, 52)
     env = ending_env(is_rgb=is_rgb)
-    with small_learner(env, obs_norm_steps=4) as (config, _, agent, _, workers):
-        initialize_obs_moments(agent, env, config, workers)
+    with small_learner(env, obs_norm_steps=4) as (config, _, agent, _, backend):
+        initialize_obs_moments(agent, env, config, backend.ranks)
         for values in (agent.obs_moments.mean, agent.obs_moments.var):
             assert values.shape == shape
             assert values.dtype == np.float64
@@ -182,10 +184,10 @@ def test_statistics_have_one_float64_entry_for_each_pixel(is_rgb: bool) -> None:
 
 
 def test_a_random_agent_starts_them_and_merges_once_per_rollout_length() -> None:
-    with small_learner(ending_env(), obs_norm_steps=14) as (config, env, agent, _, workers):
+    with small_learner(ending_env(), obs_norm_steps=14) as (config, env, agent, _, backend):
         batches: list[Array] = []
         agent.obs_moments = Recorder(agent.obs_moments, batches)  # type: ignore[assignment]
-        initialize_obs_moments(agent, env, config, workers)
+        initialize_obs_moments(agent, env, config, backend.ranks)
         assert [len(batch) for batch in batches] == [6, 6, 2]
         frames = newest(env.observations[1:])
         np.testing.assert_array_equal(np.concatenate(batches), frames)
@@ -198,8 +200,8 @@ def test_a_random_agent_starts_them_and_merges_once_per_rollout_length() -> None
 def test_the_random_agent_plays_all_actions_equally_and_by_its_seed() -> None:
     def actions(seed: int) -> Array:
         settings = {"seed": seed, "obs_norm_steps": 15}
-        with small_learner(ToyEnv(16), **settings) as (config, env, agent, _, workers):
-            initialize_obs_moments(agent, env, config, workers)
+        with small_learner(ToyEnv(16), **settings) as (config, env, agent, _, backend):
+            initialize_obs_moments(agent, env, config, backend.ranks)
             return np.stack(env.actions_of[-1])
 
     first = actions(1)
@@ -214,7 +216,9 @@ def test_the_random_agent_plays_all_actions_equally_and_by_its_seed() -> None:
 
 
 def scale(parts: Learner, rewards: Array) -> Array:
-    return scale_intrinsic_rewards(parts.agent, rewards, parts.config.rnd, parts.workers)
+    bonus = parts.agent.bonus
+    assert bonus is not None
+    return bonus.scale(rewards, parts.rollout.int_return_filter, parts.backend.ranks)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
@@ -248,13 +252,13 @@ def test_the_scale_follows_time_and_not_the_environments() -> None:
     rewards[:, 0] = 1  # one environment that is paid at every step
     with small_learner() as parts:
         scale(parts, rewards)
-        agent = parts.agent
         np.testing.assert_allclose(
-            agent.int_return_filter.carry, [(1 - 0.99**6) / (1 - 0.99), 0, 0, 0]
+            parts.rollout.int_return_filter.carry, [(1 - 0.99**6) / (1 - 0.99), 0, 0, 0]
         )
         seen = np.zeros((STEPS, 4))
         seen[:, 0] = (1 - 0.99 ** np.arange(1, 7)) / (1 - 0.99)
-        assert float(agent.int_return_moments.var) == pytest.approx(seen.var(), rel=1e-4)
+        assert parts.agent.bonus is not None
+        assert float(parts.agent.bonus.return_moments.var) == pytest.approx(seen.var(), rel=1e-4)
 
 
 def test_the_scaled_reward_is_clipped_only_on_request() -> None:
@@ -307,19 +311,21 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
         kind = "training" if torch.is_grad_enabled() else "bonus"
         record.events.append((kind, images(arguments[0])))
 
-    def make_agent(*arguments: Any) -> Agent:
-        agent = Agent(*arguments)
+    def make(*arguments: Any) -> Any:
+        agent, rollout, backend = make_learner(*arguments)
         agent.obs_moments = Recorder(agent.obs_moments, StatisticsLog())  # type: ignore[assignment]
-        agent.rnd.predictor.register_forward_pre_hook(read)
+        rnd_of(agent).predictor.register_forward_pre_hook(read)
         record.policy_inputs = record_inputs(agent.policy)
-        return agent
+        return agent, rollout, backend
 
     def scale(*arguments: Any) -> Array:
-        scaled = scale_intrinsic_rewards(*arguments)
+        scaled = original_scale(*arguments)
         record.scaled_rewards.append(scaled.copy())
         return scaled
 
-    def watched_update(agent: Agent, rollout: Rollout, advantages: Any, *rest: Any) -> Any:
+    original_scale = Rnd.scale
+
+    def watched_update(rollout: Rollout, backend: Backend, advantages: Any, *rest: Any) -> Any:
         ended = rollout.terminated | rollout.truncated
         ext = rl.gae(
             np.sign(rollout.rewards_raw),
@@ -340,12 +346,12 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
         )
         expected = learner.combined_advantages(ext, int_, 2.0, 1.0)
         record.advantages.append((advantages.combined.copy(), expected))
-        return update(agent, rollout, advantages, *rest)
+        return update(rollout, backend, advantages, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "make_env", lambda *_: record.env)
-        patch.setattr(module, "Agent", make_agent)
-        patch.setattr(module, "scale_intrinsic_rewards", scale)
+        patch.setattr(module, "make_learner", make)
+        patch.setattr(Rnd, "scale", scale)
         patch.setattr(module, "update", watched_update)
         module.train(config, view=lambda _: None)
     return record
@@ -401,11 +407,11 @@ def test_extrinsic_rewards_are_signs_unless_clipping_is_off() -> None:
         with small_learner(ending_env(), reward_clipping=clips) as (
             _,
             env,
-            agent,
+            _,
             rollout,
-            workers,
+            backend,
         ):
-            collect(agent, env, rollout, workers)
+            collect(env, rollout, backend)
             actual = rollout.clipped(rollout.rewards_raw)
             np.testing.assert_array_equal(actual, trained_on(env.rewards))
             np.testing.assert_array_equal(rollout.rewards_raw, env.rewards)

@@ -18,6 +18,7 @@ from tests.reference.learner import (
     Learner,
     ToyEnv,
     ToyVectorEnv,
+    act,
     arrays_of,
     frame_store,
     images,
@@ -31,11 +32,12 @@ from tests.reference.learner import (
 )
 
 from rndfast.config import Config
-from rndfast.learner.agent import Agent
+from rndfast.learner.cpu import CpuBackend
+from rndfast.learner.make import make_learner
 from rndfast.learner.normalizer import Normalizer
-from rndfast.learner.rollout import EpisodeStatistics, Rollout, collect, evaluate_policy
+from rndfast.learner.rollout import EpisodeStatistics, Rollout, collect, start_episodes
 from rndfast.runs.train import episode_metrics, make_env
-from rndfast.runtime.compute import Workers
+from rndfast.runtime.compute import CpuCompute
 
 Array = NDArray[Any]
 STEPS = 6
@@ -64,7 +66,7 @@ def is_first_of(env: ToyEnv) -> Array:
 
 
 def collect_next(parts: Learner) -> None:
-    collect(parts.agent, parts.env, parts.rollout, parts.workers)
+    collect(parts.env, parts.rollout, parts.backend)
 
 
 # --- frames -----------------------------------------------------------------------------------
@@ -76,24 +78,25 @@ def test_frames_are_stored_once_as_bytes() -> None:
         single_observation_space=Box(0, 255, (1, 84, 84), np.uint8),
         single_action_space=Discrete(18),
     )
-    with Workers(config.run) as workers:
-        rollout = Rollout(config, Agent(config, game, workers))
-    frames = frame_store(rollout).frames
+    with CpuCompute(config.run) as compute:
+        agent, rollout, backend = make_learner(config, game, compute)
+    assert isinstance(backend, CpuBackend)
+    frames = frame_store(backend).frames
     assert frames.nbytes <= 0.12e9
-    assert sum(array.nbytes for array in arrays_of(rollout).values()) <= 0.121e9
+    arrays = arrays_of(Learner(config, ToyEnv(), agent, rollout, backend))
+    assert sum(array.nbytes for array in arrays.values()) <= 0.121e9
     assert frames.dtype == np.uint8
 
 
 def test_stacks_are_those_that_the_env_observed_also_across_ends_and_rollouts() -> None:
     with small_learner(ending_env()) as parts:
-        rollout, workers = parts.rollout, parts.workers
         for start in (0, STEPS, 2 * STEPS):
             collect_next(parts)
             expected = scaled(parts.env.observations[start : start + STEPS + 1])
             all_indices = np.arange((STEPS + 1) * 4)  # with the observation after the last step
-            stacks = images(rollout.observations.policy_input(all_indices, workers))
+            stacks = images(parts.backend.observations.policy_input(all_indices, torch.float32))
             np.testing.assert_array_equal(stacks, expected.reshape(-1, 4, 44, 52))
-            rollout.carry_over()
+            parts.carry_over()
 
 
 def test_any_selection_of_stacks_is_in_the_order_asked_for() -> None:
@@ -101,7 +104,7 @@ def test_any_selection_of_stacks_is_in_the_order_asked_for() -> None:
         collect_next(parts)
         chosen = np.array([[5, 3], [0, 0], [3, 1], [3, 1]])  # (t, n)
         indices = parts.rollout.indices()[chosen[:, 0], chosen[:, 1]]
-        stacks = images(parts.rollout.observations.policy_input(indices, parts.workers))
+        stacks = images(parts.backend.observations.policy_input(indices, torch.float32))
         expected = parts.env.observations[chosen[:, 0], chosen[:, 1]]
         np.testing.assert_array_equal(stacks, scaled(expected))
 
@@ -121,12 +124,12 @@ def test_rgb_stacks_are_those_of_the_env_channel_by_channel() -> None:
             collect_next(parts)
             observed = parts.env.observations[start : start + STEPS]  # (T, N, S, H, W, 3)
             stacks = images(
-                parts.rollout.observations.policy_input(np.arange(STEPS * 4), parts.workers)
+                parts.backend.observations.policy_input(np.arange(STEPS * 4), torch.float32)
             )
             expected = np.moveaxis(observed, -1, 3).reshape(-1, 12, 44, 52)
             np.testing.assert_array_equal(stacks, scaled(expected))
-            parts.rollout.carry_over()
-        assert parts.rollout.observations.acted_on().shape == (STEPS, 4, 3, 44, 52)
+            parts.carry_over()
+        assert parts.backend.observations.acted_on().shape == (STEPS, 4, 3, 44, 52)
 
 
 def test_rnd_reads_the_newest_frame_of_the_next_observation() -> None:
@@ -138,21 +141,21 @@ def test_rnd_reads_the_newest_frame_of_the_next_observation() -> None:
                 parts.env.observations[start : start + STEPS + 1]
             )  # (T + 1, N, 1, H, W)
             # statistics that have seen nothing: mean 0, variance 1, pixels as they are
-            as_is = Normalizer(parts.agent.obs_moments, math.inf, parts.workers)
-            inputs = rollout.observations.next_input(
-                rollout.indices().ravel(), as_is, parts.workers
+            as_is = Normalizer(parts.agent.obs_moments, math.inf)
+            inputs = parts.backend.observations.next_input(
+                rollout.indices().ravel(), as_is, torch.float32
             )
             np.testing.assert_array_equal(images(inputs), frames[1:].reshape(-1, 1, 44, 52))
-            np.testing.assert_array_equal(rollout.observations.acted_on(), frames[:-1])
-            rollout.carry_over()
+            np.testing.assert_array_equal(parts.backend.observations.acted_on(), frames[:-1])
+            parts.carry_over()
 
 
 def test_a_new_start_forgets_the_frames_before_it() -> None:
     with small_learner(ending_env()) as parts:
         collect_next(parts)
-        parts.rollout.carry_over()
-        parts.rollout.start(parts.env.reset()[0])
-        stacks = images(parts.rollout.observations.policy_input(np.arange(4), parts.workers))
+        parts.carry_over()
+        start_episodes(parts.env, parts.rollout, parts.backend, 0, parts.backend.ranks)
+        stacks = images(parts.backend.observations.policy_input(np.arange(4), torch.float32))
         np.testing.assert_array_equal(stacks, scaled(parts.env.observations[0]))
         assert not stacks[:, :3].any()
 
@@ -169,11 +172,11 @@ def test_stored_outputs_are_the_networks_of_the_observations_acted_on(
         collect_next(parts)
         observed = scaled(env.observations).reshape(-1, 4, 44, 52)
         logits, values = learner.policy_outputs(layers_of(parts.agent.policy), observed)
-        log_probs = learner.log_softmax(logits)[np.arange(STEPS * 4), rollout.actions.ravel()]
-        np.testing.assert_array_equal(rollout.actions, env.actions_of[-1])
-        assert len(np.unique(rollout.actions)) > 1
+        log_probs = learner.log_softmax(logits)[np.arange(STEPS * 4), parts.backend.actions.ravel()]
+        np.testing.assert_array_equal(parts.backend.actions, env.actions_of[-1])
+        assert len(np.unique(parts.backend.actions)) > 1
         for actual, expected in (
-            (rollout.log_probs, log_probs),
+            (parts.backend.log_probs, log_probs),
             (rollout.values, values[:-4]),
             (rollout.next_values, values[-4:]),
         ):
@@ -188,11 +191,12 @@ def test_recomputed_log_probs_of_the_first_minibatch_equal_the_stored(
         rollout = parts.rollout
         collect_next(parts)
         minibatch = rollout.indices()[:, :2].ravel()
-        output = evaluate_policy(parts.agent, rollout, [minibatch], parts.workers)
-        logits = output.action_params.double()
-        actions = torch.from_numpy(rollout.actions.ravel()[minibatch])
+        stacks = parts.backend.observations.policy_input(minibatch, torch.float32)
+        with torch.no_grad():
+            logits = act(parts.agent.policy, stacks).action_params.double()
+        actions = torch.from_numpy(parts.backend.actions.ravel()[minibatch])
         log_probs = torch.log_softmax(logits, 1).gather(1, actions[:, None])[:, 0].numpy()
-        ratios = np.exp(log_probs - rollout.log_probs.ravel()[minibatch])
+        ratios = np.exp(log_probs - parts.backend.log_probs.ravel()[minibatch])
         # the same sums in another order: a few float32 roundings of logits below 4
         assert np.abs(logits.numpy()).max() < 4
         assert np.abs(ratios - 1).max() < 2e-6
@@ -202,7 +206,7 @@ def test_actions_come_from_the_agents_stream_alone() -> None:
     def actions() -> Array:
         with small_learner(ToyEnv()) as parts:
             collect_next(parts)
-            taken: Array = parts.rollout.actions.copy()
+            taken: Array = parts.backend.actions.copy()
             return taken
 
     first = actions()
@@ -216,7 +220,7 @@ def test_the_number_of_threads_changes_no_bit(policy: str) -> None:
         settings = {"num_threads": num_threads, "policy": policy, "micro_batch_size": 1}
         with small_learner(ending_env(), **settings) as parts:
             collect_next(parts)
-            return arrays_of(parts.rollout)
+            return arrays_of(parts)
 
     one, three = collected(1), collected(3)
     for name, values in one.items():
@@ -237,7 +241,7 @@ def test_rewards_and_ends_are_stored_unclipped_and_termination_wins() -> None:
             terminated, truncated = flags(TERMINATED, start), flags(TRUNCATED, start)
             np.testing.assert_array_equal(rollout.terminated, terminated)
             np.testing.assert_array_equal(rollout.truncated, truncated & ~terminated)
-            rollout.carry_over()
+            parts.carry_over()
         assert {-2, 3} <= set(parts.env.rewards.ravel())
 
 
@@ -277,14 +281,14 @@ def test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation(
             assert rollout.episodes.returns == returns
             assert rollout.episodes.clipped_returns == clipped_returns
             assert rollout.episodes.lengths_steps == lengths
-            metrics = episode_metrics(rollout, parts.workers.ranks)
+            metrics = episode_metrics(rollout, parts.backend.ranks)
             assert metrics["charts/episodes"] == len(returns)
             assert metrics["charts/episodic_return"] == np.mean(returns)
             assert metrics["charts/episodic_clipped_return"] == np.mean(clipped_returns)
             assert metrics["charts/episodic_length"] == np.mean(lengths)
-            rollout.carry_over()
+            parts.carry_over()
             assert rollout.episodes == EpisodeStatistics()
-            assert episode_metrics(rollout, parts.workers.ranks)["charts/episodic_return"] is None
+            assert episode_metrics(rollout, parts.backend.ranks)["charts/episodic_return"] is None
 
 
 @pytest.mark.parametrize("policy", ["feedforward", "recurrent"])
@@ -294,15 +298,20 @@ def test_another_rollout_goes_on_the_same_from_a_state(kind: type[ToyEnv], polic
         with small_learner(kind(4, TERMINATED, TRUNCATED), policy=policy) as parts:
             rollout = parts.rollout
             collect_next(parts)
-            rollout.carry_over()
+            parts.carry_over()
+            going_on = parts
             if is_another:
                 state = {name: array.copy() for name, array in rollout.state().items()}
                 assert state["clipped_returns"].any()
-                rollout = Rollout(parts.config, parts.agent)
+                observed = {name: t.numpy() for name, t in parts.backend.state().items()}
+                rollout = Rollout(parts.config)
                 rollout.load_state(state)
-            collect(parts.agent, parts.env, rollout, parts.workers)
+                backend = CpuBackend(parts.config, parts.agent, rollout, parts.backend.compute)
+                backend.load_state(observed)
+                going_on = parts._replace(rollout=rollout, backend=backend)
+            collect_next(going_on)
             rollout.final_values[~rollout.truncated] = 0  # what is left there is not read
-            return arrays_of(rollout), rollout.episodes
+            return arrays_of(going_on), rollout.episodes
 
     (same, episodes), (another, other_episodes) = second_rollout(False), second_rollout(True)
     for name, values in same.items():
@@ -323,10 +332,15 @@ def test_a_recurrent_policy_remembers_each_episode_and_nothing_else(micro_batch_
         stored = []
         for _ in range(3):
             collect_next(parts)
-            arrays = (rollout.actions, rollout.log_probs, rollout.values, rollout.next_values)
-            memory = (rollout.first_memory, rollout.memory)
+            arrays = (
+                parts.backend.actions,
+                parts.backend.log_probs,
+                rollout.values,
+                rollout.next_values,
+            )
+            memory = (parts.backend.first_memory, parts.backend.memory)
             stored.append([array.copy() for array in (*arrays, *memory)])
-            rollout.carry_over()
+            parts.carry_over()
         expected = learner.recurrent_outputs(
             parts.agent.policy, scaled(env.observations), np.zeros((4, 256)), is_first_of(env)
         )
@@ -372,10 +386,10 @@ def test_final_values_of_a_recurrent_policy_are_of_the_memory_of_that_episode() 
 def test_a_new_start_empties_the_memory_and_forgets_the_return() -> None:
     with small_learner(ending_env(), policy="recurrent") as parts:
         collect_next(parts)
-        parts.rollout.carry_over()
-        assert parts.rollout.first_memory.any()
+        parts.carry_over()
+        assert parts.backend.first_memory.any()
         assert parts.rollout.clipped_returns.any()
-        parts.rollout.start(parts.env.reset()[0])
+        start_episodes(parts.env, parts.rollout, parts.backend, 0, parts.backend.ranks)
         collect_next(parts)
         expected = learner.recurrent_outputs(
             parts.agent.policy,
@@ -403,7 +417,7 @@ def statistics_of(vectors: list[Array]) -> tuple[Array, Array]:
 def test_the_policy_reads_vectors_by_the_statistics_of_the_rollouts_beginning() -> None:
     env = ToyVectorEnv(4, TERMINATED, TRUNCATED)
     with small_learner(env, obs_clip=1.5) as parts:
-        agent, rollout = parts.agent, parts.rollout
+        agent = parts.agent
         inputs = record_inputs(agent.policy, unchanged)
         seen = [np.random.default_rng(0).normal(1, 2, (9, 4, 7)).astype(np.float32)]
         agent.obs_moments.update(seen[0])
@@ -423,31 +437,31 @@ def test_the_policy_reads_vectors_by_the_statistics_of_the_rollouts_beginning() 
             want = normalized(last, *statistics, 1.5)
             np.testing.assert_allclose(np.concatenate(finals), want, rtol=1e-5, atol=1e-5)
             # what is learnt from is what was acted on, though the statistics have moved on
-            np.testing.assert_array_equal(rollout.observations.acted_on(), observed[:-1])
-            agent.obs_moments.update(rollout.observations.acted_on())
-            again = rollout.observations.policy_input(np.arange(STEPS * 4), parts.workers)
+            np.testing.assert_array_equal(parts.backend.observations.acted_on(), observed[:-1])
+            agent.obs_moments.update(parts.backend.observations.acted_on())
+            again = parts.backend.observations.policy_input(np.arange(STEPS * 4), torch.float32)
             np.testing.assert_allclose(again.numpy(), expected[:-4], rtol=1e-5, atol=1e-5)
             seen.append(observed[:-1])
-            rollout.carry_over()
+            parts.carry_over()
 
 
 def test_rnd_reads_the_next_vectors_by_the_statistics_of_the_moment() -> None:
     env = ToyVectorEnv(4, TERMINATED, TRUNCATED)
     with small_learner(env, obs_clip=1.5) as parts:
-        agent, rollout, workers = parts.agent, parts.rollout, parts.workers
+        agent = parts.agent
         seen: list[Array] = []
         for start in (0, STEPS):
             collect_next(parts)
             observed = env.observations[start : start + STEPS + 1]
             agent.obs_moments.update(observed[:-1])
             seen.append(observed[:-1])
-            normalizer = Normalizer(agent.obs_moments, 1.5, workers)
+            normalizer = Normalizer(agent.obs_moments, 1.5)
             indices = np.random.default_rng(0).permutation(STEPS * 4)
-            actual = rollout.observations.next_input(indices, normalizer, workers)
+            actual = parts.backend.observations.next_input(indices, normalizer, torch.float32)
             following = observed[1:].reshape(-1, 7)[indices]
             expected = normalized(following, *statistics_of(seen), 1.5)
             np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
-            rollout.carry_over()
+            parts.carry_over()
 
 
 def test_without_a_clip_normalised_observations_have_any_size() -> None:
@@ -456,9 +470,9 @@ def test_without_a_clip_normalised_observations_have_any_size() -> None:
         vectors = parts.env.observations
         # statistics of one environment's first vector and the prior: variances are small
         parts.agent.obs_moments.update(vectors[:1, :1])
-        normalizer = Normalizer(parts.agent.obs_moments, math.inf, parts.workers)
+        normalizer = Normalizer(parts.agent.obs_moments, math.inf)
         indices = np.arange(STEPS * 4)
-        actual = parts.rollout.observations.next_input(indices, normalizer, parts.workers).numpy()
+        actual = parts.backend.observations.next_input(indices, normalizer, torch.float32).numpy()
         statistics = statistics_of([vectors[:1, :1]])
         expected = normalized(vectors[1:].reshape(-1, 7), *statistics, math.inf)
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
@@ -481,17 +495,17 @@ def test_stored_outputs_are_the_networks_of_the_vectors_acted_on(
             outputs, values = walked.logits.reshape(-1, walked.logits.shape[2]), walked.values
         else:
             outputs, values = learner.policy_outputs(layers_of(agent.policy), inputs.reshape(-1, 7))
-        np.testing.assert_array_equal(rollout.actions, np.stack(env.actions_of[-1]))
+        np.testing.assert_array_equal(parts.backend.actions, np.stack(env.actions_of[-1]))
         if num_dims is None:
             log_probs = learner.log_softmax(outputs[:-4])[
-                np.arange(STEPS * 4), rollout.actions.ravel()
+                np.arange(STEPS * 4), parts.backend.actions.ravel()
             ]
         else:
             log_std = agent.policy.get_parameter("actor.log_std").detach().double()
             normal = torch.distributions.Normal(torch.from_numpy(outputs[:-4]), log_std.exp())
-            actions = torch.from_numpy(rollout.actions.reshape(-1, num_dims)).double()
+            actions = torch.from_numpy(parts.backend.actions.reshape(-1, num_dims)).double()
             log_probs = normal.log_prob(actions).sum(dim=1).numpy()  # type: ignore[no-untyped-call]
-        np.testing.assert_allclose(rollout.log_probs.ravel(), log_probs, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(parts.backend.log_probs.ravel(), log_probs, rtol=2e-5, atol=2e-5)
         all_values = np.concatenate((rollout.values, rollout.next_values[None]))
         np.testing.assert_allclose(all_values.ravel(), values.ravel(), rtol=2e-5, atol=2e-5)
 
@@ -512,11 +526,11 @@ def test_overlap_changes_no_byte(num_envs: int, policy: str) -> None:
             for _ in range(2):
                 collect_next(parts)
                 rollout = parts.rollout
-                arrays = {name: array.copy() for name, array in arrays_of(rollout).items()}
+                arrays = {name: array.copy() for name, array in arrays_of(parts).items()}
                 # episodes that end in one step are told half by half
                 arrays["returns"] = np.sort(rollout.episodes.returns)
                 rollouts.append(arrays)
-                rollout.carry_over()
+                parts.carry_over()
             return rollouts
 
     for together, in_halves in zip(collected(False), collected(True), strict=True):
@@ -554,18 +568,20 @@ def test_on_the_real_game_overlap_changes_no_byte() -> None:
             max_num_frames_per_episode=40,
         )  # fmt: skip
         with (
-            Workers(config.run) as workers,
-            contextlib.closing(make_env(config, workers.num_threads)) as env,
+            CpuCompute(config.run) as compute,
+            contextlib.closing(make_env(config, compute.num_threads)) as env,
         ):
-            agent = Agent(config, env, workers)
-            rollout = Rollout(config, agent)
-            rollout.start(env.reset(seed=0)[0])
+            agent, rollout, backend = make_learner(config, env, compute)
+            assert isinstance(backend, CpuBackend)
+            start_episodes(env, rollout, backend, 0, compute.ranks)
             for _ in range(2):
-                collect(agent, env, rollout, workers)
+                collect(env, rollout, backend)
                 rollout.carry_over()
+                backend.carry_over()
             assert rollout.truncated.any()
             consoles = np.frombuffer(env.snapshot(), np.uint8)
-            return arrays_of(rollout) | {"consoles": consoles}
+            arrays = arrays_of(Learner(config, ToyEnv(), agent, rollout, backend))
+            return arrays | {"consoles": consoles}
 
     together, in_halves = collected(False), collected(True)
     for name, values in together.items():

@@ -23,10 +23,12 @@ from torch import nn
 
 from rndfast.config import Config
 from rndfast.learner.agent import Agent
-from rndfast.learner.networks import PolicyNetwork, PolicyOutput
+from rndfast.learner.cpu import CpuBackend
+from rndfast.learner.make import make_learner
+from rndfast.learner.networks import PolicyNetwork, PolicyOutput, RndNetworks
 from rndfast.learner.observations import FrameStore
-from rndfast.learner.rollout import Rollout
-from rndfast.runtime.compute import Workers
+from rndfast.learner.rollout import Rollout, start_episodes
+from rndfast.runtime.compute import CpuCompute
 
 Array = NDArray[Any]
 Float64Array = NDArray[np.float64]
@@ -460,7 +462,12 @@ class Learner(NamedTuple):
     env: ToyEnv
     agent: Agent
     rollout: Rollout
-    workers: Workers
+    backend: CpuBackend
+
+    def carry_over(self) -> None:
+        """Let the next rollout begin where this one ended."""
+        self.rollout.carry_over()
+        self.backend.carry_over()
 
 
 @contextlib.contextmanager
@@ -468,14 +475,20 @@ def small_learner(env: ToyEnv | None = None, **settings: Any) -> Iterator[Learne
     """Make a learner at its first observation, its weights shaken so that all outputs differ."""
     env = env or ToyEnv()
     config = small_config(num_envs=env.num_envs, grayscale=not env.is_rgb, **settings)
-    with Workers(config.run) as workers:
-        agent = Agent(config, env, workers)
+    with CpuCompute(config.run) as compute:
+        agent, rollout, backend = make_learner(config, env, compute)
+        assert isinstance(backend, CpuBackend)
         shake(agent.policy)
-        if agent.has_bonus:
-            shake(agent.rnd)
-        rollout = Rollout(config, agent)
-        rollout.start(env.reset(seed=0)[0])
-        yield Learner(config, env, agent, rollout, workers)
+        if agent.bonus is not None:
+            shake(agent.bonus.networks)
+        start_episodes(env, rollout, backend, 0, compute.ranks)
+        yield Learner(config, env, agent, rollout, backend)
+
+
+def rnd_of(agent: Agent) -> RndNetworks:
+    """Target and predictor of an agent that has them."""
+    assert agent.bonus is not None
+    return agent.bonus.networks
 
 
 def shake(module: nn.Module) -> None:
@@ -506,15 +519,15 @@ def unchanged(inputs: torch.Tensor) -> Array:
     return given
 
 
-def frame_store(rollout: Rollout) -> FrameStore:
-    """The rollout's observations, which are images."""
-    assert isinstance(rollout.observations, FrameStore)
-    return rollout.observations
+def frame_store(backend: CpuBackend) -> FrameStore:
+    """The observations of a rollout, which are images."""
+    assert isinstance(backend.observations, FrameStore)
+    return backend.observations
 
 
-def arrays_of(rollout: Rollout) -> dict[str, Array]:
+def arrays_of(parts: Learner) -> dict[str, Array]:
     """All arrays of a rollout and of its observations, by name."""
-    everything = vars(rollout) | vars(rollout.observations)
+    everything = vars(parts.rollout) | vars(parts.backend) | vars(parts.backend.observations)
     return {name: value for name, value in everything.items() if isinstance(value, np.ndarray)}
 
 

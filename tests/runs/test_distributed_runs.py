@@ -62,7 +62,7 @@ def assert_close(
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9, err_msg=name)
         elif name.startswith("int_return_moments"):
             np.testing.assert_allclose(one, other, rtol=of_returns, err_msg=name)
-        elif name.startswith(("optimizer", "int_return_filter")):
+        elif name.startswith(("optimizer", "experience.int_return_filter")):
             scale = float(np.abs(one).max())
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * scale, err_msg=name)
         elif name.startswith(("policy", "rnd")):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.reference import learner
 from tests.reference.ale import AleVectorEnv
 from tests.reference.frames import normalized
-from tests.reference.learner import ToyEnv, layers_of, small_learner
+from tests.reference.learner import ToyEnv, layers_of, rnd_of, small_learner
 
 import rndfast.runs.evaluate
 from rndfast.commands.main import main
@@ -127,7 +127,7 @@ def test_a_policy_with_memory_plays_by_it_and_its_bonus_is_of_what_follows(
         5.0,
     )
     target, predicted = (
-        learner.feature_outputs(layers_of(network), inputs) for network in agent.rnd.children()
+        learner.feature_outputs(layers_of(network), inputs) for network in rnd_of(agent).children()
     )
     expected = ((predicted - target) ** 2).mean(axis=1).reshape(10, 3)
     for n, episode in enumerate(episodes):

@@ -22,13 +22,13 @@ from tests.tiny import NUM_ENVS, SIDE, STEPS, PeriodicEnv, tiny_config
 import rndfast.runs.train
 from rndfast.config import PRESETS, Config, from_toml
 from rndfast.envs.atari import AtariVectorEnv
-from rndfast.learner.agent import Agent
+from rndfast.learner.backend import Backend
+from rndfast.learner.cpu import CpuBackend
 from rndfast.learner.ppo import update
 from rndfast.learner.rollout import Rollout, collect
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.train import episode_seed, train
-from rndfast.runtime.compute import Workers
 from rndfast.runtime.interruption import Interrupted
 
 ROLLOUT = NUM_ENVS * STEPS
@@ -125,9 +125,9 @@ def test_a_learning_rate_that_falls_goes_on_where_it_was(
     config = with_settings(tiny_config(tmp_path / "run"), ppo={"anneal_lr": True})
     rates: list[float] = []
 
-    def watched(agent: Agent, *arguments: Any) -> dict[str, float]:
-        rates.extend(group["lr"] for group in agent.optimizer.param_groups)
-        return update(agent, *arguments)
+    def watched(rollout: Rollout, backend: Backend, *arguments: Any) -> dict[str, float]:
+        rates.extend(group["lr"] for group in backend.agent.optimizer.param_groups)
+        return update(rollout, backend, *arguments)
 
     def stop(metrics: Metrics | str) -> None:
         if not isinstance(metrics, str) and metrics["transitions"] == 2 * ROLLOUT:
@@ -146,8 +146,9 @@ def test_a_learning_rate_that_falls_goes_on_where_it_was(
 def test_without_a_bonus_nothing_of_rnd_is_computed(
     tmp_path: Path, periodic_env: PeriodicEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("initialize_obs_moments", "intrinsic_rewards", "scale_intrinsic_rewards"):
-        monkeypatch.setattr(rndfast.runs.train, name, None)  # a call fails
+    # a call fails
+    monkeypatch.setattr(rndfast.runs.train, "initialize_obs_moments", None)
+    monkeypatch.setattr(CpuBackend, "intrinsic_rewards", None)
     config = with_settings(tiny_config(tmp_path / "run"), ppo={"int_coef": 0.0})
     train(config, view=silent)
     assert len(periodic_env.reset_seeds) == 1  # no random agent
@@ -257,11 +258,11 @@ def test_a_resumed_run_on_an_environment_of_gymnasium_begins_new_episodes(tmp_pa
     more = with_settings(config, run={"total_transitions": 1600})
     begun: list[dict[str, Any]] = []
 
-    def watched(agent: Agent, env: Any, rollout: Rollout, workers: Workers) -> None:
-        vectors = rollout.observations.state()["vectors"].copy()
-        is_first = rollout.is_first[0].copy()
-        begun.append({"vectors": vectors, "is_first": is_first, "count": agent.obs_moments.count})
-        collect(agent, env, rollout, workers)
+    def watched(env: Any, rollout: Rollout, backend: CpuBackend) -> None:
+        vectors = backend.observations.state()["vectors"].copy()
+        is_first, moments = rollout.is_first[0].copy(), backend.agent.obs_moments
+        begun.append({"vectors": vectors, "is_first": is_first, "count": moments.count})
+        collect(env, rollout, backend)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rndfast.runs.train, "collect", watched)
@@ -401,12 +402,13 @@ def test_a_quantity_that_is_not_finite_stops_the_run_and_keeps_the_state_before_
     calls = 0
     before: dict[str, torch.Tensor] = {}
 
-    def poisoned(agent: Agent, env: Any, rollout: Any, workers: Any) -> None:
+    def poisoned(env: Any, rollout: Any, backend: Any) -> None:
         nonlocal calls
+        agent = backend.agent
         calls += 1
         if calls == 2:
             before.update(agent.state())
-        collect(agent, env, rollout, workers)
+        collect(env, rollout, backend)
         if calls == 2 and poison == "reward":
             rollout.rewards_raw[3, 1] = np.nan
         elif calls == 2:

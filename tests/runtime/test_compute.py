@@ -1,4 +1,4 @@
-"""The number format by hardware, and pieces of work in order."""
+"""The number format by hardware, and micro-batches in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rndfast.config import RunConfig
-from rndfast.runtime.compute import Workers, resolve_precision
+from rndfast.runtime.compute import CpuCompute, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert resolve_precision(RunConfig(precision="auto")) == precision
-    with Workers(RunConfig(precision="auto")) as workers:
-        assert str(workers.dtype) == f"torch.{precision}"
+    with CpuCompute(RunConfig(precision="auto")) as compute:
+        assert str(compute.dtype) == f"torch.{precision}"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -46,8 +46,8 @@ def test_every_thread_works_with_one_thread_inside_an_operation(num_threads: int
         barrier.wait()
         return piece, torch.get_num_threads()
 
-    with Workers(RunConfig(num_threads=num_threads)) as workers:
-        results = list(workers.map(intra_op_threads, range(num_threads)))
+    with CpuCompute(RunConfig(num_threads=num_threads)) as compute:
+        results = list(compute.map(intra_op_threads, range(num_threads)))
     assert results == [(piece, 1) for piece in range(num_threads)]
     assert torch.get_num_threads() == before
 
@@ -56,13 +56,13 @@ def test_every_thread_works_with_one_thread_inside_an_operation(num_threads: int
     ("num_rows", "max_size", "sizes"),
     [(10, None, [4, 3, 3]), (8, None, [4, 4]), (3, None, [3]), (0, None, [0]), (10, 6, [5, 5])],
 )
-def test_pieces_are_of_about_the_same_size_and_in_order(
+def test_micro_batches_are_of_about_the_same_size_and_in_order(
     num_rows: int, max_size: int | None, sizes: list[int]
 ) -> None:
-    with Workers(RunConfig(micro_batch_size=4, num_threads=1)) as workers:
-        pieces = workers.pieces(np.arange(num_rows), max_size)
-    assert [len(piece) for piece in pieces] == sizes
-    np.testing.assert_array_equal(np.concatenate(pieces), np.arange(num_rows))
+    with CpuCompute(RunConfig(micro_batch_size=4, num_threads=1)) as compute:
+        micro_batches = compute.micro_batches(np.arange(num_rows), max_size)
+    assert [len(piece) for piece in micro_batches] == sizes
+    np.testing.assert_array_equal(np.concatenate(micro_batches), np.arange(num_rows))
 
 
 def test_an_exception_of_a_piece_reaches_the_caller() -> None:
@@ -70,5 +70,5 @@ def test_an_exception_of_a_piece_reaches_the_caller() -> None:
         if piece == 2:
             raise ArithmeticError(f"piece {piece}")
 
-    with Workers(RunConfig(num_threads=2)) as workers, pytest.raises(ArithmeticError, match="2"):
-        list(workers.map(fail, range(4)))
+    with CpuCompute(RunConfig(num_threads=2)) as compute, pytest.raises(ArithmeticError, match="2"):
+        list(compute.map(fail, range(4)))

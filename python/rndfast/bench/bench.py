@@ -32,14 +32,18 @@ from rndfast.commands.arguments import BenchArguments
 from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 from rndfast.envs.games import env_id, parse_game
 from rndfast.learner.agent import Agent
+from rndfast.learner.backend import Advantages, Backend
+from rndfast.learner.cpu import CpuBackend
+from rndfast.learner.device_observations import DeviceFrames
 from rndfast.learner.distributions import Categorical
+from rndfast.learner.gpu import GpuBackend
+from rndfast.learner.make import make_learner
 from rndfast.learner.observations import FrameStore
-from rndfast.learner.ppo import Advantages, compute_advantages, update
-from rndfast.learner.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
-from rndfast.learner.rollout import Rollout, collect
+from rndfast.learner.ppo import compute_advantages, update
+from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments, start_episodes
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import make_env, train
-from rndfast.runtime.compute import Workers, resolve_precision, usable_cores
+from rndfast.runtime.compute import open_compute, resolve_precision, usable_cores
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.timeline import PHASES, Timeline
 
@@ -330,24 +334,25 @@ def measure_update(config: Config, rounds: int, plain_threads: int) -> Report:
         ValueError: Their losses differ.
     """
     with (
-        Workers(config.run) as workers,
-        contextlib.closing(make_env(config, workers.num_threads)) as env,
+        open_compute(config.run) as compute,
+        contextlib.closing(make_env(config, compute.num_threads)) as env,
     ):
-        agent = Agent(config, env, workers)
-        initialize_obs_moments(agent, env, config, workers)
-        rollout = Rollout(config, agent)
-        rollout.start(env.reset(seed=config.run.seed + 1)[0])
-        collect(agent, env, rollout, workers)
-        raw = intrinsic_rewards(agent, rollout, config.rnd, workers)
-        int_rewards = scale_intrinsic_rewards(agent, raw, config.rnd, workers)
+        agent, rollout, backend = make_learner(config, env, compute)
+        assert agent.bonus is not None
+        initialize_obs_moments(agent, env, config, compute.ranks)
+        start_episodes(env, rollout, backend, config.run.seed + 1, compute.ranks)
+        collect(env, rollout, backend)
+        int_rewards = agent.bonus.scale(
+            backend.intrinsic_rewards(), rollout.int_return_filter, compute.ranks
+        )
         ext_rewards = rollout.clipped(rollout.rewards_raw)
         advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
 
         plain = plain_copy(agent, config)
-        batch = plain_batch(rollout, advantages, workers.device)
+        batch = plain_batch(rollout, backend, advantages)
 
         def fast_update() -> dict[str, float]:
-            metrics = update(agent, rollout, advantages, config, workers)
+            metrics = update(rollout, backend, advantages, config)
             return {name.removeprefix("losses/"): value for name, value in metrics.items()}
 
         def plain_update() -> dict[str, float]:
@@ -363,35 +368,46 @@ def measure_update(config: Config, rounds: int, plain_threads: int) -> Report:
 def plain_copy(agent: Agent, config: Config) -> PlainLearner:
     """A plain learner with an agent's weights and pixel statistics; its optimiser is new."""
     assert isinstance(agent.distribution, Categorical)
+    assert agent.bonus is not None
     plain = PlainLearner(config, agent.distribution.num_actions)
     plain.policy.load_state_dict(agent.policy.state_dict())
-    plain.target.load_state_dict(agent.rnd.target.state_dict())
-    plain.predictor.load_state_dict(agent.rnd.predictor.state_dict())
+    plain.target.load_state_dict(agent.bonus.networks.target.state_dict())
+    plain.predictor.load_state_dict(agent.bonus.networks.predictor.state_dict())
     plain.obs_statistics.mean = agent.obs_moments.mean
     plain.obs_statistics.var = agent.obs_moments.var
     return plain
 
 
-def plain_batch(rollout: Rollout, advantages: Advantages, device: torch.device) -> PlainBatch:
+def plain_batch(rollout: Rollout, backend: Backend, advantages: Advantages) -> PlainBatch:
     """A rollout as the plain learner's update takes it, with whole stacks."""
-    store = rollout.observations
-    assert isinstance(store, FrameStore)
+    assert isinstance(backend, CpuBackend | GpuBackend)
+    store = backend.observations
+    assert isinstance(store, FrameStore | DeviceFrames)
     steps, stack_num = rollout.num_steps, store.stack_num
-    stacks = np.stack(
-        [store.frames[t : t + stack_num, :, 0].swapaxes(0, 1) for t in range(steps)]
-    )  # (T, N, S, H, W)
-    is_blank = np.arange(stack_num) < stack_num - store.valid_frames[:steps, :, None]
-    stacks[is_blank] = 0
-    next_frames = store.frames[stack_num:].astype(np.float32)
-    arrays = (
-        stacks.astype(np.float32),
-        next_frames,
-        rollout.actions,
-        rollout.log_probs,
-        advantages.combined,
-        *np.moveaxis(advantages.returns, 2, 0),  # extrinsic and intrinsic
+    frames, valid_frames, actions, log_probs, combined, returns = (
+        torch.as_tensor(array, device=backend.agent.device)
+        for array in (
+            store.frames,
+            store.valid_frames,
+            backend.actions,
+            backend.log_probs,
+            advantages.combined,
+            advantages.returns,
+        )
     )
-    return PlainBatch(*(torch.from_numpy(array).to(device) for array in arrays))
+    stacks = torch.stack(
+        [frames[t : t + stack_num, :, 0].swapaxes(0, 1) for t in range(steps)]
+    )  # (T, N, S, H, W)
+    ages = torch.arange(stack_num, device=frames.device)
+    stacks[ages < stack_num - valid_frames[:steps, :, None].long()] = 0
+    return PlainBatch(
+        stacks.float(),
+        frames[stack_num:].float(),  # next frames
+        actions[:steps],
+        log_probs[:steps],
+        combined,
+        *returns.unbind(2),  # extrinsic and intrinsic
+    )
 
 
 def require_same_losses(ours: dict[str, float], plain: dict[str, float]) -> None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rndfast._core import DiscountedReturnFilter, RunningMoments
 from rndfast.config import PpoConfig, RndConfig
-from rndfast.learner.agent import PRIOR_COUNT, require_finite
+from rndfast.learner.finite import require_finite
 from rndfast.learner.networks import RndNetworks
-from rndfast.learner.rnd import feature_errors
+from rndfast.learner.rnd import PRIOR_COUNT, feature_errors, scaled_rewards
 
 __all__ = ["RNDBonus"]
 
@@ -185,9 +184,8 @@ class RNDBonus(nn.Module):
         self.int_return_carry.copy_(torch.from_numpy(int_return_filter.carry))
         self.int_return_moments.assign(int_return_moments)
         self.obs_moments.assign(obs_moments)
-        rewards = (errors.double() / float(np.sqrt(int_return_moments.var))).float()
-        clip = self._config.int_reward_clip
-        return rewards if clip is None else rewards.clamp(-clip, clip)
+        rewards = scaled_rewards(_on_host(errors), int_return_moments, self._config.int_reward_clip)
+        return torch.from_numpy(rewards).to(errors.device)
 
     def loss(self, next_obs: Tensor) -> Tensor:
         """Return the predictor's loss, by the statistics as they are.
@@ -196,7 +194,7 @@ class RNDBonus(nn.Module):
             next_obs: ``(..., *observation_shape)``, as of `forward`: a minibatch.
 
         Returns:
-            ``()`` float32, with gradients: the mean error of a share of the rows,
+            ``()`` float32, with gradients: the mean error of some of the rows,
             ``predictor_proportion``, drawn anew each time; 0 if none was drawn.
 
         Raises:

@@ -35,7 +35,8 @@ class Categorical:
 
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
         """``(size, num_actions)``: what `sample` decides by."""
-        return torch.empty(size, self.num_actions).exponential_(generator=generator)
+        noise = torch.empty(size, self.num_actions, device=generator.device)
+        return noise.exponential_(generator=generator)
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         """Draw ``(B,)`` int64 actions.
@@ -75,7 +76,7 @@ class DiagonalGaussian:
 
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
         """``(size, num_dims)``: what `sample` decides by."""
-        return torch.randn(size, self.num_dims, generator=generator)
+        return torch.randn(size, self.num_dims, generator=generator, device=generator.device)
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         """Draw ``(B, num_dims)`` float32 actions."""

@@ -16,20 +16,17 @@ from torch import Tensor
 
 from rndfast._core import gather_stacks, normalize_frames
 from rndfast.config import Config
-from rndfast.learner.device_frames import DeviceFrames
 from rndfast.learner.networks import to_blocks
 from rndfast.learner.normalizer import Normalizer
-from rndfast.runtime.compute import Workers, as_numpy
+from rndfast.runtime.compute import as_numpy
 
 
 class Observations(Protocol):
-    """The observations of T steps of N environments, and the one after them.
+    """The observations of T steps of N environments, and the one after them, on the host.
 
     Transition ``(t, n)`` has index ``t * N + n``; its next observation is that of ``(t + 1, n)``.
-    ``on_device`` is a GPU's copy, if there is one.
+    Inputs of networks are ``(B, ...)`` in the number format asked for.
     """
-
-    on_device: DeviceFrames | None
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Views of what the first observation consists of."""
@@ -40,9 +37,6 @@ class Observations(Protocol):
     def carry_over(self) -> None:
         """Make the last observation the first one of the next rollout."""
 
-    def upload_first(self) -> None:
-        """Tell a GPU of a first observation that was written into `state`."""
-
     def next_row(self, t: int, envs: slice) -> NDArray[np.uint8] | None:
         """Where environments may write what follows step ``t``; None: nowhere."""
 
@@ -51,16 +45,16 @@ class Observations(Protocol):
     ) -> None:
         """Store what followed step ``t``, if it is not in `next_row` already."""
 
-    def policy_input(self, indices: NDArray[np.int64], workers: Workers) -> Tensor:
-        """``(B, ...)`` on the device: what the policy reads of observations."""
+    def policy_input(self, indices: NDArray[np.int64], dtype: torch.dtype) -> Tensor:
+        """What the policy reads of observations."""
 
-    def final_input(self, t: int, n: int, observation: NDArray[Any], workers: Workers) -> Tensor:
-        """``(1, ...)``: what the policy would read of the observation that ended an episode."""
+    def final_input(self, t: int, n: int, observation: NDArray[Any], dtype: torch.dtype) -> Tensor:
+        """What the policy would read of the observation that ended an episode; B is 1."""
 
     def next_input(
-        self, indices: NDArray[np.int64], normalizer: Normalizer, workers: Workers
+        self, indices: NDArray[np.int64], normalizer: Normalizer, dtype: torch.dtype
     ) -> Tensor:
-        """``(B, ...)`` on the device: what RND reads of next observations, normalised."""
+        """What the bonus reads of next observations, normalised."""
 
     def acted_on(self) -> NDArray[Any]:
         """``(T, N, *shape)``: the newest frame, or the vector, of each observation acted on."""
@@ -92,24 +86,15 @@ class FrameStore:
     observation that belong to its episode; zeros are shown for the others.
 
     Args:
-        config: ``env`` and ``ppo.rollout_steps`` are read.
+        config: The numbers of environments, steps and frames in a stack are read.
         frame_shape: ``(C, H, W)``.
-        device: Where the networks live: a GPU gets a copy of the frames.
     """
 
-    def __init__(self, config: Config, frame_shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(self, config: Config, frame_shape: tuple[int, ...]) -> None:
         self.stack_num = config.env.stack_num
         num_steps, num_envs = config.ppo.rollout_steps, config.env.num_envs
-        is_gpu = device.type != "cpu"
-        frames = torch.zeros(
-            (num_steps + self.stack_num, num_envs, *frame_shape),
-            dtype=torch.uint8,
-            pin_memory=is_gpu,
-        )
-        valid_frames = torch.ones((num_steps + 1, num_envs), dtype=torch.uint8, pin_memory=is_gpu)
-        self.frames: NDArray[np.uint8] = frames.numpy()
-        self.valid_frames: NDArray[np.uint8] = valid_frames.numpy()
-        self.on_device = DeviceFrames(frames, valid_frames, device) if is_gpu else None
+        self.frames = np.zeros((num_steps + self.stack_num, num_envs, *frame_shape), np.uint8)
+        self.valid_frames = np.ones((num_steps + 1, num_envs), np.uint8)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Views of what the first observation consists of."""
@@ -120,18 +105,11 @@ class FrameStore:
         self.frames[: self.stack_num - 1] = 0
         self.frames[self.stack_num - 1] = newest(observations)
         self.valid_frames[0] = 1
-        self.upload_first()
 
     def carry_over(self) -> None:
         """Make the last observation the first one of the next rollout."""
         self.frames[: self.stack_num] = self.frames[-self.stack_num :]
         self.valid_frames[0] = self.valid_frames[-1]
-        self.upload_first()
-
-    def upload_first(self) -> None:
-        """Tell a GPU of a first observation that was written into `state`."""
-        if self.on_device is not None:
-            self.on_device.upload(range(self.stack_num), slice(None))
 
     def next_row(self, t: int, envs: slice) -> NDArray[np.uint8] | None:
         """Where environments may write what follows step ``t``; None: their layout differs."""
@@ -143,21 +121,17 @@ class FrameStore:
         """Store what followed step ``t``, if it is not in `next_row` already."""
         if not np.may_share_memory(observations, self.frames):
             self.frames[t + self.stack_num, envs] = newest(observations)
-        self.valid_frames[t + 1, envs] = np.where(
-            is_first, 1, np.minimum(self.valid_frames[t, envs] + 1, self.stack_num)
+        self.valid_frames[t + 1, envs] = count_valid_frames(
+            self.valid_frames[t, envs], is_first, self.stack_num
         )
-        if self.on_device is not None:
-            self.on_device.upload(range(t + self.stack_num, t + self.stack_num + 1), envs)
 
-    def policy_input(self, indices: NDArray[np.int64], workers: Workers) -> Tensor:
-        """``(B, 16 * S * C, H // 4, W // 4)`` stacks in [0, 1] on the device, as blocks."""
-        if self.on_device is not None:
-            return self.on_device.stacks(workers.to_device(indices), workers.dtype)
-        blocks = self._empty_blocks(len(indices), self.stack_num, workers)
+    def policy_input(self, indices: NDArray[np.int64], dtype: torch.dtype) -> Tensor:
+        """``(B, 16 * S * C, H // 4, W // 4)`` stacks in [0, 1], as blocks."""
+        blocks = self._empty_blocks(len(indices), self.stack_num, dtype)
         gather_stacks(self.frames, self.valid_frames, indices, out=as_numpy(blocks))
         return blocks.permute(0, 3, 1, 2)
 
-    def final_input(self, t: int, n: int, observation: NDArray[Any], workers: Workers) -> Tensor:
+    def final_input(self, t: int, n: int, observation: NDArray[Any], dtype: torch.dtype) -> Tensor:
         """``(1, 16 * S * C, H // 4, W // 4)``: the stack at the end of step ``t``'s episode.
 
         ``observation`` is what the environment reports of it; the older frames are in the store.
@@ -165,22 +139,16 @@ class FrameStore:
         stack: NDArray[np.uint8] = self.frames[t + 1 : t + 1 + self.stack_num, n].copy()
         stack[: max(0, self.stack_num - 1 - int(self.valid_frames[t, n]))] = 0
         stack[-1] = newest(observation[None])[0]
-        scaled = torch.from_numpy(stack).flatten(0, 1)[None].to(workers.device) / 255
-        return to_blocks(scaled)
+        return to_blocks(torch.from_numpy(stack).flatten(0, 1)[None] / 255).to(dtype)
 
     def next_input(
-        self, indices: NDArray[np.int64], normalizer: Normalizer, workers: Workers
+        self, indices: NDArray[np.int64], normalizer: Normalizer, dtype: torch.dtype
     ) -> Tensor:
         """``(B, 16 * C, H // 4, W // 4)``: newest frames of next observations, as blocks."""
-        positions = indices + self.stack_num * self.frames.shape[1]
-        if self.on_device is not None:
-            return self.on_device.normalized(
-                workers.to_device(positions), normalizer, workers.dtype
-            )
-        blocks = self._empty_blocks(len(indices), 1, workers)
+        blocks = self._empty_blocks(len(indices), 1, dtype)
         normalize_frames(
             self.frames,
-            positions,
+            indices + self.stack_num * self.frames.shape[1],
             normalizer.mean,
             normalizer.var,
             out=as_numpy(blocks),
@@ -192,33 +160,38 @@ class FrameStore:
         """``(T, N, C, H, W)``: the newest frame of each observation acted on."""
         return self.frames[self.stack_num - 1 : -1]
 
-    def _empty_blocks(self, batch_size: int, num_frames: int, workers: Workers) -> Tensor:
-        """``(B, H // 4, W // 4, 16 * num_frames * C)`` on the host, for the kernels to fill."""
+    def _empty_blocks(self, batch_size: int, num_frames: int, dtype: torch.dtype) -> Tensor:
+        """``(B, H // 4, W // 4, 16 * num_frames * C)``, for the kernels to fill."""
         channels, height, width = self.frames.shape[2:]
         return torch.empty(
-            (batch_size, height // 4, width // 4, 16 * num_frames * channels), dtype=workers.dtype
+            (batch_size, height // 4, width // 4, 16 * num_frames * channels), dtype=dtype
         )
+
+
+def count_valid_frames(
+    before: NDArray[np.uint8], is_first: NDArray[np.bool_], stack_num: int
+) -> NDArray[np.uint8]:
+    """Frames of a stack that belong to its episode, a step after ``before``."""
+    counts: NDArray[np.uint8] = np.where(is_first, 1, np.minimum(before + 1, stack_num))
+    return counts.astype(np.uint8)
 
 
 class VectorStore:
     """Vectors as the environments give them: ``vectors``, ``(T + 1, N, D)`` float32.
 
-    The policy reads them normalised too, by the statistics as they were when the rollout began, so
-    that it learns from what it acted on.
+    The policy reads them normalised too, by the statistics as they were when the rollout began
+    (``policy_normalizer``), so that it learns from what it acted on.
 
     Args:
-        config: ``env.num_envs`` and ``ppo.rollout_steps`` are read.
+        config: The numbers of environments and steps are read.
         size: D.
+        policy_normalizer: Of the first rollout.
     """
 
-    on_device: DeviceFrames | None = (
-        None  # no copy: vectors cross to a GPU when a network needs them
-    )
-
-    def __init__(self, config: Config, size: int) -> None:
+    def __init__(self, config: Config, size: int, policy_normalizer: Normalizer) -> None:
         shape = (config.ppo.rollout_steps + 1, config.env.num_envs, size)
         self.vectors = np.zeros(shape, np.float32)
-        self.policy_normalizer: Normalizer | None = None
+        self.policy_normalizer = policy_normalizer
 
     def state(self) -> dict[str, NDArray[Any]]:
         """A view of the first observation."""
@@ -232,9 +205,6 @@ class VectorStore:
         """Make the last observation the first one of the next rollout."""
         self.vectors[0] = self.vectors[-1]
 
-    def upload_first(self) -> None:
-        """Do nothing: a GPU has no copy."""
-
     def next_row(self, t: int, envs: slice) -> None:
         """Nowhere: the environments have memory of their own."""
 
@@ -245,20 +215,20 @@ class VectorStore:
         del is_first  # a vector says all by itself
         self.vectors[t + 1, envs] = observations
 
-    def policy_input(self, indices: NDArray[np.int64], workers: Workers) -> Tensor:
-        """``(B, D)`` on the device, normalised."""
-        return self._normalized(self._rows[indices], self.policy_normalizer, workers)
+    def policy_input(self, indices: NDArray[np.int64], dtype: torch.dtype) -> Tensor:
+        """``(B, D)``, normalised."""
+        return self._normalized(self._rows[indices], self.policy_normalizer, dtype)
 
-    def final_input(self, t: int, n: int, observation: NDArray[Any], workers: Workers) -> Tensor:
-        """``(1, D)`` on the device, normalised: the observation that ended an episode."""
+    def final_input(self, t: int, n: int, observation: NDArray[Any], dtype: torch.dtype) -> Tensor:
+        """``(1, D)``, normalised: the observation that ended an episode."""
         del t, n
-        return self._normalized(observation[None], self.policy_normalizer, workers)
+        return self._normalized(observation[None], self.policy_normalizer, dtype)
 
     def next_input(
-        self, indices: NDArray[np.int64], normalizer: Normalizer, workers: Workers
+        self, indices: NDArray[np.int64], normalizer: Normalizer, dtype: torch.dtype
     ) -> Tensor:
-        """``(B, D)`` on the device: next observations, normalised."""
-        return self._normalized(self._rows[indices + self.vectors.shape[1]], normalizer, workers)
+        """``(B, D)``: next observations, normalised."""
+        return self._normalized(self._rows[indices + self.vectors.shape[1]], normalizer, dtype)
 
     def acted_on(self) -> NDArray[np.float32]:
         """``(T, N, D)``: each observation acted on."""
@@ -269,7 +239,6 @@ class VectorStore:
         return self.vectors.reshape(-1, self.vectors.shape[2])
 
     def _normalized(
-        self, rows: NDArray[np.float32], normalizer: Normalizer | None, workers: Workers
+        self, rows: NDArray[np.float32], normalizer: Normalizer, dtype: torch.dtype
     ) -> Tensor:
-        assert normalizer is not None, "the policy's statistics are chosen when a rollout begins"
-        return normalizer(workers.to_device(rows)).to(workers.dtype)
+        return normalizer(torch.from_numpy(rows)).to(dtype)

@@ -1,4 +1,4 @@
-"""Collecting experience: observations stored once, with what was done and what came of it."""
+"""Collecting experience: what the environments did, and the loop that plays them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import torch
+from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
-from torch import Tensor
 
+from rndfast._core import DiscountedReturnFilter
 from rndfast.config import Config
+from rndfast.envs.gymnasium_envs import random_actions
 from rndfast.envs.rooms import Rooms
 from rndfast.learner.agent import Agent, Spaces
-from rndfast.learner.networks import PolicyOutput
-from rndfast.learner.normalizer import Normalizer
-from rndfast.learner.observations import FrameStore, Observations, VectorStore
-from rndfast.runtime.compute import Workers
+from rndfast.learner.backend import Backend
+from rndfast.learner.observations import newest
 from rndfast.runtime.processes import Ranks
-
-# Images that pass through the policy at once while it acts: few enough that several threads share a
-# step, and no fewer, as small passes are slow.
-INFERENCE_BATCH_SIZE = 32
 
 
 class SameStepEnv(Spaces, Protocol):
@@ -62,13 +57,6 @@ class SameStepEnv(Spaces, Protocol):
         """Return to a state."""
 
 
-def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
-    """First observations of new episodes; environment ``i`` of the run's has seed ``seed + i``."""
-    num_envs = env.num_envs * ranks.world_size
-    seeds = ranks.own(np.arange(seed, seed + num_envs))
-    return env.reset(seed=seeds.tolist() if ranks.world_size > 1 else seed)[0]
-
-
 @dataclass
 class EpisodeStatistics:
     """Episodes that ended in a rollout."""
@@ -80,36 +68,23 @@ class EpisodeStatistics:
 
 
 class Rollout:
-    """The experience of T steps of N environments, and the first observation after it.
+    """What came of T steps of N environments, on the host; the back end has what was observed.
 
-    Arrays are ``(T, N, ...)``: what was done at observation ``t`` and what came of it. Besides:
-    ``observations``; ``is_first``, ``(T + 1, N)`` bool, whether an observation is its episode's
-    first; ``first_memory`` and ``memory``, ``(N, M)``, what the policy remembers before the first
-    observation and after the newest that it acted on.
+    Arrays are ``(T, N, ...)``: what came of the action at observation ``t``. ``values``, ``(T, N,
+    V)``, are the policy's of that observation, ``next_values``, ``(N, V)``, of the one after the
+    last step. ``is_first``, ``(T + 1, N)`` bool, says whether an observation is its episode's
+    first.
 
     Args:
-        config: ``env``, ``ppo`` and ``run.overlap`` are read.
-        agent: Whose experience it is.
+        config: The sizes, the discount of intrinsic rewards and the clipping of extrinsic ones.
     """
 
-    def __init__(self, config: Config, agent: Agent) -> None:
+    def __init__(self, config: Config) -> None:
         self.num_steps = config.ppo.rollout_steps
         self.num_envs = config.env.num_envs
-        middle = -(-self.num_envs // 2)
-        self.halves = [slice(0, middle), slice(middle, self.num_envs)]
-        self.overlap = config.run.overlap
-        self.observations: Observations
-        if agent.sees_images:
-            self.observations = FrameStore(config, agent.observation_shape, agent.device)
-        else:
-            self.halves = [slice(0, self.num_envs)]  # Gymnasium steps all or none
-            self.observations = VectorStore(config, agent.observation_shape[0])
-        self._obs_clip = config.rnd.obs_clip
         self._clips_rewards = config.env.reward_clipping
         shape = (self.num_steps, self.num_envs)
         num_values = len(config.ppo.streams)
-        self.actions: NDArray[Any] = agent.distribution.empty_actions(*shape)
-        self.log_probs = np.zeros(shape, np.float32)
         self.values = np.zeros((*shape, num_values), np.float32)
         self.rewards_raw = np.zeros(shape, np.float32)
         self.terminated = np.zeros(shape, np.bool_)
@@ -117,64 +92,43 @@ class Rollout:
         self.final_values = np.zeros((*shape, num_values), np.float32)  # read only where truncated
         self.next_values = np.zeros((self.num_envs, num_values), np.float32)
         self.is_first = np.ones((self.num_steps + 1, self.num_envs), np.bool_)
-        self.first_memory = np.zeros((self.num_envs, agent.policy.memory_size), np.float32)
-        self.memory = np.zeros_like(self.first_memory)
         self.clipped_returns = np.zeros(self.num_envs)  # of the episodes under way
+        self.int_return_filter = DiscountedReturnFilter(
+            self.num_envs, gamma=config.ppo.int_gamma, direction=config.rnd.int_return_direction
+        )
         self.episodes = EpisodeStatistics()
         self.rooms = Rooms(self.num_envs)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What the first observation consists of; with it, another rollout goes on the same."""
+        """What the next rollout goes on from, but for the observations."""
         return {
-            **self.observations.state(),
             "is_first": self.is_first[0],
-            "memory": self.first_memory,
             "clipped_returns": self.clipped_returns,
+            "int_return_filter.carry": self.int_return_filter.carry,
             "rooms.visited": self.rooms.visited,
             "rooms.first_visits": self.rooms.first_visits,
         }
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Begin at the first observation of another rollout.
+        """Go on from another rollout.
 
         Raises:
             ValueError: An array is missing or of another shape: the state belongs to other settings
             or another version.
         """
-        for name, array in self.state().items():
-            got = state[name].shape if name in state else "nothing of this name"
-            if got != array.shape:
-                raise ValueError(f"state {name!r} must have shape {array.shape}, got {got}")
-            array[:] = state[name]
-        self.observations.upload_first()
+        copy_arrays(state, self.state())
+        self.int_return_filter.carry = state["int_return_filter.carry"]
 
-    def start(self, observations: NDArray[Any]) -> None:
-        """Begin with the first observations after a reset."""
-        self.observations.start(observations)
+    def start(self) -> None:
+        """Begin after a reset of the environments."""
         self.is_first[0] = True
         self.clipped_returns[:] = 0
         self.rooms.visited[:] = False
 
-    def begin(self, agent: Agent, workers: Workers) -> None:
-        """Fix what the policy reads until the next call: its memory, and statistics of vectors."""
-        self.memory[:] = self.first_memory
-        if isinstance(self.observations, VectorStore):
-            normalizer = Normalizer(agent.obs_moments, self._obs_clip, workers)
-            self.observations.policy_normalizer = normalizer
-
     def carry_over(self) -> None:
         """Make the observation after this rollout the first one of the next."""
-        self.observations.carry_over()
         self.is_first[0] = self.is_first[-1]
-        self.first_memory[:] = self.memory
         self.episodes = EpisodeStatistics()
-
-    def store_next(
-        self, t: int, envs: slice, observations: NDArray[Any], ended: NDArray[np.bool_]
-    ) -> None:
-        """Store the observations that followed step ``t``."""
-        self.is_first[t + 1, envs] = ended
-        self.observations.store_next(t, envs, observations, ended)
 
     def clipped(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
         """Extrinsic rewards as they are trained on: their signs, if the settings say so."""
@@ -185,116 +139,108 @@ class Rollout:
         return np.arange(self.num_steps * self.num_envs).reshape(self.num_steps, self.num_envs)
 
 
-def evaluate_policy(
-    agent: Agent, rollout: Rollout, batches: list[NDArray[np.int64]], workers: Workers
-) -> PolicyOutput:
-    """What the policy says of stored observations, on the host, without gradients.
+def copy_arrays(source: dict[str, NDArray[Any]], target: dict[str, NDArray[Any]]) -> None:
+    """Copy arrays of a state into those of another of the same settings.
 
-    Each batch passes through the network on its own: what it is evaluated beside changes nothing.
-    The policy remembers what `Rollout.memory` says.
+    Raises:
+        ValueError: An array is missing or of another shape.
     """
-    is_first = rollout.is_first.reshape(-1)
-    on_device = rollout.observations.on_device
-
-    def forward(inputs: Tensor, memory: Tensor, is_first: Tensor) -> Tensor:
-        output = agent.policy(inputs, memory, is_first[None])
-        return torch.cat((output.action_params, output.values, output.memory), dim=1)
-
-    def evaluate(piece: NDArray[np.int64]) -> Tensor:
-        remembered = rollout.memory[piece % rollout.num_envs]
-        memory = [workers.to_device(array) for array in (remembered, is_first[piece])]
-        with torch.no_grad(), workers.autocast():
-            if workers.graphs is None or on_device is None:
-                outputs = forward(rollout.observations.policy_input(piece, workers), *memory)
-            else:
-                dtype = workers.dtype
-                outputs = workers.graphs.run(
-                    "policy",
-                    lambda indices, *memory: forward(on_device.stacks(indices, dtype), *memory),
-                    workers.to_device(piece),
-                    *memory,
-                )
-            return outputs.cpu()  # waits for a GPU: the next actions depend on it
-
-    max_size = INFERENCE_BATCH_SIZE if agent.sees_images else None
-    pieces = [piece for batch in batches for piece in workers.pieces(batch, max_size)]
-    outputs = torch.cat(list(workers.map(evaluate, pieces)))
-    num_values, num_memory = rollout.values.shape[2], rollout.memory.shape[1]
-    num_params = outputs.shape[1] - num_values - num_memory
-    return PolicyOutput(*torch.split(outputs, [num_params, num_values, num_memory], dim=1))
+    for name, array in target.items():
+        got = source[name].shape if name in source else "nothing of this name"
+        if got != array.shape:
+            raise ValueError(f"state {name!r} must have shape {array.shape}, got {got}")
+    for name, array in target.items():
+        array[...] = source[name]
 
 
-def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) -> None:
+def start_episodes(
+    env: SameStepEnv, rollout: Rollout, backend: Backend, seed: int, ranks: Ranks
+) -> None:
+    """Begin new episodes in all environments."""
+    observations = reset_envs(env, seed, ranks)
+    rollout.start()
+    backend.start(observations)
+
+
+def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
+    """First observations of new episodes; environment ``i`` of the run's has seed ``seed + i``."""
+    num_envs = env.num_envs * ranks.world_size
+    seeds = ranks.own(np.arange(seed, seed + num_envs))
+    return env.reset(seed=seeds.tolist() if ranks.world_size > 1 else seed)[0]
+
+
+def initialize_obs_moments(agent: Agent, env: SameStepEnv, config: Config, ranks: Ranks) -> None:
+    """Start the statistics of the observations with a random agent's.
+
+    They are merged once per ``rollout_steps`` steps, of ``obs_norm_steps`` altogether. The caller
+    resets the environments afterwards: nothing of these episodes enters training.
+    """
+    num_steps, seed = config.rnd.obs_norm_steps, config.run.seed
+    rng = np.random.default_rng(seed)
+    space = env.single_action_space
+    reset_envs(env, seed, ranks)
+    num_envs = env.num_envs * ranks.world_size  # of the run
+    assert isinstance(space, Discrete | Box)
+    batch: list[NDArray[Any]] = []
+    for step in range(1, num_steps + 1):
+        actions = ranks.own(random_actions(space, num_envs, rng))
+        observations = env.step(actions)[0]
+        batch.append(newest(observations))
+        if step % config.ppo.rollout_steps == 0 or step == num_steps:
+            ranks.update_moments(agent.obs_moments, np.stack(batch))
+            batch.clear()
+
+
+def collect(env: SameStepEnv, rollout: Rollout, backend: Backend) -> None:
     """Step every environment T times with the policy and fill the rollout.
 
-    With ``rollout.overlap`` one half of the environments is emulated while the other's actions are
-    chosen. The bytes are the same either way.
+    The observation after the last step gives the values that the returns go on with.
     """
-    rollout.begin(agent, workers)
-    indices, distribution, ranks = rollout.indices(), agent.distribution, workers.ranks
-    num_envs = rollout.num_envs * ranks.world_size  # of the run
-    halves = [half for half in rollout.halves if half.start < half.stop]  # not of one environment
-    groups = [[half] for half in halves] if rollout.overlap else [halves]  # stepped together
+    play_steps(env, rollout, backend)
+    backend.timeline.enter("inference")
+    backend.value_last_observations()
 
-    def act(t: int, group: list[slice], noise: Tensor) -> None:
-        workers.timeline.enter("inference")
-        envs = slice(group[0].start, group[-1].stop)
-        output = evaluate_policy(agent, rollout, [indices[t, half] for half in group], workers)
-        actions = distribution.sample(output.action_params, noise[envs])
-        rollout.actions[t, envs] = actions.numpy()
-        rollout.log_probs[t, envs] = distribution.log_probs(output.action_params, actions).numpy()
-        rollout.values[t, envs] = output.values.numpy()
-        rollout.memory[envs] = output.memory.numpy()
 
-        workers.timeline.enter("env")
-        env_ids = np.arange(envs.start, envs.stop)
-        env.send(actions.numpy(), env_ids, out=rollout.observations.next_row(t, envs))
+def play_steps(env: SameStepEnv, rollout: Rollout, backend: Backend) -> None:
+    """Step every environment T times with the policy.
 
-    def receive(t: int, group: list[slice]) -> None:
-        workers.timeline.enter("env")
-        envs = slice(group[0].start, group[-1].stop)
-        observations, _, terminated, truncated, info = env.recv()
-        ended = terminated | truncated
-        rollout.rewards_raw[t, envs] = info["reward_raw"]
-        rollout.terminated[t, envs] = terminated
-        rollout.truncated[t, envs] = truncated & ~terminated
-        rollout.store_next(t, envs, observations, ended)
-        rollout.clipped_returns[envs] += rollout.clipped(rollout.rewards_raw[t, envs])
-        if ended.any():
-            rollout.episodes.returns += info["episode_return"][ended].tolist()
-            rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
-            rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
-            rollout.clipped_returns[envs][ended] = 0
-        if "room" in info:
-            transitions = agent.transitions + (t + 1) * num_envs
-            rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
-        for row in np.flatnonzero(truncated & ~terminated).tolist():
-            n = envs.start + row
-            final = rollout.observations.final_input(t, n, info["final_obs"][row], workers)
-            rollout.final_values[t, n] = final_values(agent, final, rollout.memory[n], workers)
-
+    The groups of `Backend.groups` take turns: while one is emulated, the actions of the next are
+    chosen. The bytes are the same for any groups.
+    """
+    backend.begin()
     for t in range(rollout.num_steps):
-        noise = ranks.own(distribution.draw_noise(num_envs, agent.generator))
-        for group in groups:
+        for envs in backend.groups:
             if t > 0:
-                receive(t - 1, group)
-            act(t, group, noise)
-    for group in groups:
-        receive(rollout.num_steps - 1, group)
-
-    # the observation after the last step bootstraps the returns
-    workers.timeline.enter("inference")
-    after_last = indices[-1] + rollout.num_envs
-    output = evaluate_policy(agent, rollout, [after_last[half] for half in halves], workers)
-    rollout.next_values[:] = output.values.numpy()
+                receive(env, rollout, backend, t - 1, envs)
+            backend.timeline.enter("inference")
+            actions = backend.act(t, envs)
+            backend.timeline.enter("env")
+            env_ids = np.arange(envs.start, envs.stop)
+            env.send(actions, env_ids, out=backend.next_row(t, envs))
+    for envs in backend.groups:
+        receive(env, rollout, backend, rollout.num_steps - 1, envs)
 
 
-def final_values(
-    agent: Agent, observation: Tensor, memory: NDArray[np.float32], workers: Workers
-) -> NDArray[np.float32]:
-    """``(V,)``: values of an episode's last observation, ``(1, ...)``, with memory ``(M,)``."""
-    goes_on = torch.zeros((1, 1), dtype=torch.bool, device=workers.device)
-    with torch.no_grad(), workers.autocast():
-        output = agent.policy(observation, workers.to_device(memory[None]), goes_on)
-    values: NDArray[np.float32] = output.values[0].cpu().numpy()  # waits for a GPU; rare
-    return values
+def receive(env: SameStepEnv, rollout: Rollout, backend: Backend, t: int, envs: slice) -> None:
+    """Wait for step ``t`` of a group and store what came of it."""
+    backend.timeline.enter("env")
+    observations, _, terminated, truncated, info = env.recv()
+    ended = terminated | truncated
+    rollout.rewards_raw[t, envs] = info["reward_raw"]
+    rollout.terminated[t, envs] = terminated
+    rollout.truncated[t, envs] = truncated & ~terminated
+    rollout.is_first[t + 1, envs] = ended
+    backend.store_next(t, envs, observations, ended)
+    rollout.clipped_returns[envs] += rollout.clipped(rollout.rewards_raw[t, envs])
+    if ended.any():
+        rollout.episodes.returns += info["episode_return"][ended].tolist()
+        rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
+        rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
+        rollout.clipped_returns[envs][ended] = 0
+    if "room" in info:
+        num_envs = rollout.num_envs * backend.ranks.world_size  # of the run
+        transitions = backend.agent.transitions + (t + 1) * num_envs
+        rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
+    for row in np.flatnonzero(truncated & ~terminated).tolist():
+        n = envs.start + row
+        rollout.final_values[t, n] = backend.final_values(t, n, info["final_obs"][row])

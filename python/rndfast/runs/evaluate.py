@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rndfast.config import Config, from_toml
-from rndfast.learner.agent import Agent
-from rndfast.learner.rnd import intrinsic_rewards
-from rndfast.learner.rollout import Rollout, evaluate_policy
+from rndfast.learner.make import make_learner
+from rndfast.learner.rollout import play_steps, start_episodes
 from rndfast.runs.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoint
 from rndfast.runs.train import make_env
-from rndfast.runtime.compute import Workers
+from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
 
 ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
@@ -76,9 +75,7 @@ def evaluate(
     trained = from_toml(checkpoint.config_toml)
     config = dataclasses.replace(
         trained,
-        run=dataclasses.replace(
-            trained.run, device="cpu", cuda_graphs=False, num_threads=num_threads
-        ),
+        run=dataclasses.replace(trained.run, device="cpu", num_threads=num_threads),
     )
     played = play(config, checkpoint, episodes, seed, record)
     console.print(statistics_table(played, f"{checkpoint.path.name} of {run_dir}, seed {seed}"))
@@ -114,43 +111,43 @@ def play(
     is_playing = np.ones(num_episodes, np.bool_)
     with (
         Interruption(),
-        Workers(config.run) as workers,
+        CpuCompute(config.run) as compute,
         contextlib.closing(
-            make_env(one_step, workers.num_threads, render_mode="rgb_array" if record else None)
+            make_env(one_step, compute.num_threads, render_mode="rgb_array" if record else None)
         ) as env,
     ):
-        agent = Agent(config, env, workers)
-        agent.load_state(checkpoint.state)
+        agent, rollout, backend = make_learner(one_step, env, compute)
+        agent.load_state(checkpoint.state, only_to_play=True)
         agent.generator.manual_seed(seed)
-        int_return_std = np.sqrt(agent.int_return_moments.var)
-        rollout = Rollout(one_step, agent)
-        rollout.start(env.reset(seed=seed)[0])
+        start_episodes(env, rollout, backend, seed, compute.ranks)
 
         while is_playing.any():
-            rollout.begin(agent, workers)
-            output = evaluate_policy(agent, rollout, [rollout.indices()[0]], workers)
-            noise = agent.distribution.draw_noise(num_episodes, agent.generator)
-            actions = agent.distribution.sample(output.action_params, noise).numpy()
-            rollout.memory[:] = output.memory.numpy()
-            observations, _, terminated, truncated, info = env.step(actions)
-            rollout.store_next(0, slice(None), observations, terminated | truncated)
-            ext_rewards, int_rewards = info["reward_raw"], None
-            if agent.has_bonus:
-                raw = intrinsic_rewards(agent, rollout, config.rnd, workers)[0]
-                int_rewards = raw / int_return_std
-            rollout.carry_over()
-
+            play_steps(env, rollout, backend)
+            int_rewards = None
+            if agent.bonus is not None:
+                raw_int_rewards = backend.intrinsic_rewards()[0]
+                int_rewards = raw_int_rewards / np.sqrt(agent.bonus.return_moments.var)
+            ended = (rollout.terminated | rollout.truncated)[0]
             if is_playing[0] and record:
                 episodes[0].pictures.append(env.render()[0])
                 episodes[0].pictures_per_s = env.render_fps
             for n in np.flatnonzero(is_playing):
-                episodes[n].ext_rewards.append(float(ext_rewards[n]))
+                episodes[n].ext_rewards.append(float(rollout.rewards_raw[0, n]))
                 if int_rewards is not None:
                     episodes[n].int_rewards.append(float(int_rewards[n]))
-                if terminated[n] or truncated[n]:
-                    episodes[n].ext_return = float(info["episode_return"][n])
-                    episodes[n].length_steps = int(info["episode_length"][n])
-            is_playing &= ~(terminated | truncated)
+            of_ended = zip(
+                np.flatnonzero(ended),
+                rollout.episodes.returns,
+                rollout.episodes.lengths_steps,
+                strict=True,
+            )
+            for n, ext_return, length_steps in of_ended:
+                if is_playing[n]:
+                    episodes[n].ext_return = ext_return
+                    episodes[n].length_steps = length_steps
+            is_playing &= ~ended
+            rollout.carry_over()
+            backend.carry_over()
     return episodes
 
 

@@ -25,12 +25,19 @@ from rndfast.envs.games import parse_game
 from rndfast.envs.gymnasium_envs import GymVectorEnv
 from rndfast.envs.rooms import NEVER, earliest_visits
 from rndfast.learner.agent import EXPERIENCE, Agent
-from rndfast.learner.ppo import Advantages, compute_advantages, explained_variance, update
-from rndfast.learner.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
-from rndfast.learner.rollout import Rollout, SameStepEnv, collect, reset_envs
+from rndfast.learner.backend import Advantages, Backend
+from rndfast.learner.make import make_learner
+from rndfast.learner.ppo import compute_advantages, explained_variance, update
+from rndfast.learner.rollout import (
+    Rollout,
+    SameStepEnv,
+    collect,
+    initialize_obs_moments,
+    start_episodes,
+)
 from rndfast.runs.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from rndfast.runs.metrics import Metrics, MetricsWriter, require_tracker
-from rndfast.runtime.compute import Workers, resolve_precision
+from rndfast.runtime.compute import open_compute, resolve_precision
 from rndfast.runtime.durable_files import replace_durably
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.processes import Ranks
@@ -93,8 +100,8 @@ def train(
     with (
         Interruption() as interruption,
         Ranks(run.device, num_minibatches=config.ppo.num_minibatches) as ranks,
-        Workers(config.run, timeline, ranks) as workers,
-        contextlib.closing(make_env(local_config(config, ranks), workers.num_threads)) as env,
+        open_compute(config.run, timeline, ranks) as compute,
+        contextlib.closing(make_env(local_config(config, ranks), compute.num_threads)) as env,
     ):
         is_writer = ranks.rank == 0
         say = view if is_writer else silent
@@ -102,16 +109,13 @@ def train(
         checkpoint = ranks.broadcast(checkpoint)
         say(
             f"networks: {precision} on {run.device}; {ranks.world_size} processes of "
-            f"{workers.num_threads} threads"
+            f"{compute.num_threads} threads"
         )
         if isinstance(env, AtariVectorEnv):
             timeline.watch("env", env)
-        agent = Agent(local_config(config, ranks), env, workers)
-        rollout = Rollout(local_config(config, ranks), agent)
+        agent, rollout, backend = make_learner(local_config(config, ranks), env, compute)
         if checkpoint is not None:
-            load_run_state(
-                checkpoint.state, agent, env, rollout, seed=run.seed, ranks=ranks, view=say
-            )
+            load_run_state(checkpoint.state, env, rollout, backend, seed=run.seed, view=say)
         else:
             with new_run_dir(run.run_dir) if is_writer else contextlib.nullcontext():
                 if agent.uses_obs_moments and config.rnd.obs_norm_steps > 0:
@@ -119,27 +123,27 @@ def train(
                         f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
                         "to start the statistics of the observations"
                     )
-                    initialize_obs_moments(agent, env, config, workers)
-            rollout.start(reset_envs(env, episode_seed(run.seed, 0), ranks))
+                    initialize_obs_moments(agent, env, config, ranks)
+            start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
 
-        state = run_state(agent, env, rollout, ranks)
+        state = run_state(env, rollout, backend)
         recorder = RunRecorder(config, state, interruption) if is_writer else None
         with recorder or contextlib.nullcontext():
             timeline.take_seconds()
             while agent.transitions < run.total_transitions:
                 # collect; these are two phases in turn: env and inference
-                collect(agent, env, rollout, workers)
+                collect(env, rollout, backend)
 
                 # intrinsic rewards, with the statistics as they were; then these move on
                 timeline.enter("bonus")
                 raw_int_rewards = int_rewards = None
-                if agent.has_bonus:
-                    raw_int_rewards = intrinsic_rewards(agent, rollout, config.rnd, workers)
-                    int_rewards = scale_intrinsic_rewards(
-                        agent, raw_int_rewards, config.rnd, workers
+                if agent.bonus is not None:
+                    raw_int_rewards = backend.intrinsic_rewards()
+                    int_rewards = agent.bonus.scale(
+                        raw_int_rewards, rollout.int_return_filter, ranks
                     )
                 if agent.uses_obs_moments:
-                    ranks.update_moments(agent.obs_moments, rollout.observations.acted_on())
+                    backend.update_obs_moments()
 
                 timeline.enter("advantages")
                 ext_rewards = rollout.clipped(rollout.rewards_raw)
@@ -147,7 +151,7 @@ def train(
 
                 timeline.enter("learn")
                 learning_rate = set_learning_rate(agent, config)
-                update_metrics = update(agent, rollout, advantages, config, workers)
+                update_metrics = update(rollout, backend, advantages, config)
                 agent.transitions += config.rollout_transitions
 
                 timeline.enter("log")
@@ -161,7 +165,8 @@ def train(
                     **time_metrics(timeline.take_seconds(), config),
                 }
                 rollout.carry_over()
-                state = run_state(agent, env, rollout, ranks)
+                backend.carry_over()
+                state = run_state(env, rollout, backend)
                 if recorder is not None:
                     recorder.record(metrics, state)
                     view(metrics)
@@ -200,8 +205,7 @@ def set_learning_rate(agent: Agent, config: Config) -> float:
     if config.ppo.anneal_lr:
         left = max(0.0, 1 - agent.transitions / config.run.total_transitions)
     learning_rate = left * config.ppo.learning_rate
-    for group in agent.optimizer.param_groups:
-        group["lr"] = learning_rate
+    agent.set_learning_rate(learning_rate)
     return learning_rate
 
 
@@ -294,35 +298,41 @@ def resume_run_dir(config: Config, view: View) -> Checkpoint:
 
 # Axis of the environments in the arrays of a state; 0 in the others that have one.
 ENV_AXES = {"frames": 1}
+# Of the version before: where a name has changed since.
+OLD_NAMES = {"int_return_filter.carry": f"{EXPERIENCE}int_return_filter.carry"}
 
 
-def run_state(agent: Agent, env: SameStepEnv, rollout: Rollout, ranks: Ranks) -> dict[str, Tensor]:
+def run_state(env: SameStepEnv, rollout: Rollout, backend: Backend) -> dict[str, Tensor]:
     """On rank 0, what training goes on with, of all environments in the run's order.
 
     But for the consoles, of which each rank has a block, it does not tell how many ranks there are.
     """
-    own = rollout.state() | {"int_return_filter.carry": agent.int_return_filter.carry}
+    ranks = backend.ranks
+    own = rollout.state()
     first_visits = own.pop("rooms.first_visits")
+    observed = backend.state()
+    if ranks.world_size > 1:
+        own |= {name: tensor.cpu().numpy() for name, tensor in observed.items()}
+        observed = {}
     whole = ranks.gather_envs(own, axes=ENV_AXES)
     consoles = ranks.gather(np.frombuffer(zlib.compress(env.snapshot(), level=1), np.uint8))
     all_first_visits = ranks.gather(first_visits)
     if consoles is None or all_first_visits is None:
         return {}
-    state = agent.state()
-    state["int_return_filter.carry"] = torch.from_numpy(whole.pop("int_return_filter.carry"))
     whole["rooms.first_visits"] = earliest_visits(all_first_visits)
     whole |= {f"consoles.{rank}": block for rank, block in enumerate(consoles)}
-    return state | {f"{EXPERIENCE}{name}": torch.from_numpy(a.copy()) for name, a in whole.items()}
+    experience = observed | {name: torch.from_numpy(a.copy()) for name, a in whole.items()}
+    named = {f"{EXPERIENCE}{name}": tensor for name, tensor in experience.items()}
+    return backend.agent.state() | named
 
 
 def load_run_state(
     state: dict[str, Tensor],
-    agent: Agent,
     env: SameStepEnv,
     rollout: Rollout,
+    backend: Backend,
     *,
     seed: int,
-    ranks: Ranks,
     view: View,
 ) -> None:
     """Go on from a state of `run_state`, with this rank's environments of it.
@@ -330,17 +340,19 @@ def load_run_state(
     Episodes begin anew if the consoles were another build's or another number of ranks', or cannot
     be restored at all.
     """
-    carry = ranks.own(state["int_return_filter.carry"])
-    agent.load_state(state | {"int_return_filter.carry": carry})
+    ranks = backend.ranks
+    state = {OLD_NAMES.get(name, name): tensor for name, tensor in state.items()}
+    backend.agent.load_state(state)
     own = {
         name.removeprefix(EXPERIENCE): tensor.numpy()
         for name, tensor in state.items()
         if name.startswith(EXPERIENCE)
     }
-    for name in rollout.state().keys() - {"rooms.first_visits"}:
-        if name in own:
-            own[name] = ranks.own(own[name], axis=ENV_AXES.get(name, 0))
+    of_envs = (rollout.state() | backend.state()).keys() - {"rooms.first_visits"}
+    for name in of_envs & own.keys():
+        own[name] = ranks.own(own[name], axis=ENV_AXES.get(name, 0))
     rollout.load_state(own)
+    backend.load_state(own)
     blocks = [name for name in own if name.startswith("consoles.")]
     try:
         if len(blocks) != ranks.world_size:
@@ -350,7 +362,7 @@ def load_run_state(
         env.restore(zlib.decompress(own[f"consoles.{ranks.rank}"].tobytes()))
     except ValueError as error:
         view(f"the environments begin new episodes: {error}")
-        rollout.start(reset_envs(env, episode_seed(seed, int(state["transitions"])), ranks))
+        start_episodes(env, rollout, backend, episode_seed(seed, int(state["transitions"])), ranks)
 
 
 def episode_seed(seed: int, transitions: int) -> int:
@@ -430,7 +442,7 @@ def reward_metrics(
         "rnd/intrinsic_reward_max": float(rewards["int"].max()) if has_bonus else None,
         "rnd/prediction_error": float(rewards["raw"].mean()) if has_bonus else None,
         "rnd/intrinsic_return_std": (
-            math.sqrt(float(agent.int_return_moments.var)) if has_bonus else None
+            math.sqrt(float(agent.bonus.return_moments.var)) if agent.bonus is not None else None
         ),
     }
 

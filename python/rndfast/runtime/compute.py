@@ -1,18 +1,17 @@
-"""Threads that share out passes through the networks.
+"""What network passes are computed with: a device, a number format, threads and processes.
 
-On the CPU a batch is cut into pieces, each computed by one thread with one intra-op thread, and the
-results are combined in order: they do not depend on the number of threads, and a busy core slows
-one piece, where threads inside an operation would all wait for it at every operation. On a GPU the
-pieces are large and follow each other.
+There are two kinds. On the CPU a batch is cut into micro-batches that threads compute
+(`CpuCompute`). On a GPU a batch is one pass, whose many small kernels are replayed as a captured
+graph (`GpuCompute`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,10 +23,7 @@ from rndfast.config import RunConfig
 from rndfast.runtime.processes import Ranks
 from rndfast.runtime.timeline import Timeline
 
-# Observations that pass through a network at once on a GPU: one of the paper's minibatches.
-GPU_BATCH_SIZE = 4096
-
-Piece = TypeVar("Piece")
+MicroBatch = TypeVar("MicroBatch")
 Result = TypeVar("Result")
 
 
@@ -52,32 +48,30 @@ def resolve_precision(config: RunConfig) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if has_bfloat16 else "float32"
 
 
-class Workers:
-    """The device, the number format, the threads and the processes of a run.
+class Compute:
+    """What both kinds have: the number format, the core's threads, the processes and the clock.
 
-    Use as a context manager: while it is open, torch uses one intra-op thread on the CPU.
+    Use as a context manager: while it is open, torch uses one thread inside an operation on the
+    CPU. Threads that each compute something of their own do not wait for each other at every
+    operation, as the threads inside one would.
 
     Args:
-        config: ``device``, ``precision``, ``num_threads``, ``micro_batch_size`` and ``cuda_graphs``
-            are read.
+        config: ``precision`` and ``num_threads`` are read.
+        device: Where the networks live.
         timeline: Where the time that work takes is noted; None: a new one.
         ranks: The processes of the run; None: as the environment variables say.
-
-    Raises:
-        ValueError: CUDA is asked for and not available, or CUDA graphs without CUDA.
     """
 
     def __init__(
-        self, config: RunConfig, timeline: Timeline | None = None, ranks: Ranks | None = None
+        self,
+        config: RunConfig,
+        device: torch.device,
+        timeline: Timeline | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        if config.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                "device is 'cuda', but torch sees no CUDA device here; use --device cpu"
-            )
+        self.device = device
         self.timeline = timeline or Timeline()
         self.ranks = ranks or Ranks(config.device)
-        self.device = torch.device(config.device)
-        self.is_cpu = self.device.type == "cpu"
         is_bfloat16 = resolve_precision(config) == "bfloat16"
         self.dtype = torch.bfloat16 if is_bfloat16 else torch.float32
         self.num_threads = config.num_threads or max(
@@ -85,90 +79,168 @@ class Workers:
         )
         self.pool = ThreadPool(self.num_threads)
         self.timeline.watch("kernel", self.pool)
-        self.batch_size = config.micro_batch_size if self.is_cpu else GPU_BATCH_SIZE
-        self.graphs: CudaGraphs | None = CudaGraphs() if config.cuda_graphs else None
-        # said in every thread: one that torch has not been told in yet lets libraries use all cores
-        self._executor = ThreadPoolExecutor(
-            self.num_threads, "rndfast", initializer=torch.set_num_threads, initargs=(1,)
-        )
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Compute:
         self._intra_op_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # after Ctrl-C the pieces not yet begun are dropped, the few under way run to their end
-        self._executor.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(self._intra_op_threads)
 
-    def map(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
-        """Call ``function`` on each piece, in parallel on the CPU; the results come in order."""
-        work = self.timeline.noting(function)
-        if self.is_cpu and len(pieces) > 1:
-            return self._executor.map(work, pieces)
-        return map(work, pieces)  # one alone; or work on a GPU: threads would only wait for it
+    def autocast(self) -> AbstractContextManager[object]:
+        """Compute networks' passes in the number format.
 
-    def pieces(
-        self, indices: NDArray[np.int64], max_size: int | None = None
-    ) -> list[NDArray[np.int64]]:
-        """Cut indices for `map`: into micro-batches, or pieces of ``max_size`` on the CPU."""
-        size = (max_size or self.batch_size) if self.is_cpu else self.batch_size
-        return np.array_split(indices, max(1, -(-len(indices) // size)))
-
-    def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Compute in the run's number format."""
+        Weights are cast in every pass: a copy of them that torch kept would be out of date in a
+        graph that is replayed after an optimiser's step.
+        """
         return torch.autocast(
             self.device.type,
             torch.bfloat16,
             enabled=self.dtype == torch.bfloat16,
-            cache_enabled=self.graphs is None,  # a captured graph must cast the weights anew
+            cache_enabled=False,
         )
 
-    def to_device(self, array: NDArray[np.generic]) -> Tensor:
-        """A copy of an array on the device; on the CPU, the array's own memory.
 
-        A GPU copies it from pinned memory in its own time: nothing waits.
-        """
-        tensor = torch.from_numpy(array)
-        return tensor if self.is_cpu else tensor.pin_memory().to(self.device, non_blocking=True)
+class CpuCompute(Compute):
+    """Threads that compute micro-batches.
 
+    Results are combined in the order of the micro-batches, so that they do not depend on the number
+    of threads; and a busy core delays one micro-batch, where threads inside an operation would all
+    wait for it.
 
-class CudaGraphs:
-    """Functions of device tensors, each captured as a CUDA graph per size of the first argument.
-
-    Launching the dozens of small kernels of a pass one by one takes longer than they run. Untested:
-    it has not run on a GPU yet.
+    Args:
+        config: Also ``micro_batch_size`` is read.
+        timeline: As of `Compute`.
+        ranks: As of `Compute`.
     """
 
-    def __init__(self) -> None:
-        self._captured: dict[
-            tuple[str, int], tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]
-        ] = {}
+    def __init__(
+        self, config: RunConfig, timeline: Timeline | None = None, ranks: Ranks | None = None
+    ) -> None:
+        super().__init__(config, torch.device("cpu"), timeline, ranks)
+        self.micro_batch_size = config.micro_batch_size
+        # said in every thread: one that torch has not been told in yet lets libraries use all cores
+        self._executor = ThreadPoolExecutor(
+            self.num_threads, "rndfast", initializer=torch.set_num_threads, initargs=(1,)
+        )
 
-    def run(self, name: str, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
-        """The result of ``function``, valid until the next call of this name and size.
+    def __enter__(self) -> CpuCompute:
+        super().__enter__()
+        return self
 
-        Memory that it reads besides its arguments must stay where it is from call to call.
+    def __exit__(self, *exception: object) -> None:
+        # after Ctrl-C what has not begun yet is dropped, the few under way run to their end
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        super().__exit__(*exception)
+
+    def map(
+        self, function: Callable[[MicroBatch], Result], micro_batches: Sequence[MicroBatch]
+    ) -> Iterator[Result]:
+        """Call a function of each micro-batch on the threads; the results come in order."""
+        work = self.timeline.noting(function)
+        if len(micro_batches) > 1:
+            return self._executor.map(work, micro_batches)
+        return map(work, micro_batches)
+
+    def micro_batches(
+        self, indices: NDArray[np.int64], max_size: int | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Cut indices into micro-batches of about the same size, at most ``max_size``."""
+        size = max_size or self.micro_batch_size
+        return np.array_split(indices, max(1, -(-len(indices) // size)))
+
+
+class GpuCompute(Compute):
+    """A device that computes whole batches, and replays what it has captured.
+
+    Args:
+        config: Also ``graphs`` is read.
+        timeline: As of `Compute`.
+        ranks: As of `Compute`.
+        device: Another device than CUDA's runs the same code without graphs; the tests take the
+            CPU.
+
+    Raises:
+        ValueError: CUDA is asked for and not available.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        timeline: Timeline | None = None,
+        ranks: Ranks | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        if device is None and not torch.cuda.is_available():
+            raise ValueError(
+                "device is 'cuda', but torch sees no CUDA device here; use --device cpu"
+            )
+        super().__init__(config, device or torch.device("cuda"), timeline, ranks)
+        self.is_cuda = self.device.type == "cuda"
+
+        self._uses_graphs = self.is_cuda and config.graphs
+        self._graph_pool: Any = None
+
+    def __enter__(self) -> GpuCompute:
+        super().__enter__()
+        return self
+
+    def captured(self, function: Callable[[], None]) -> Captured:
+        """A function that is captured as a graph in its second call, if graphs are used.
+
+        All graphs share one pool of memory, as they are never replayed at the same time.
         """
-        key = (name, len(arguments[0]))
-        if key not in self._captured:
-            static_arguments = tuple(argument.clone() for argument in arguments)
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # libraries choose kernels and allocate before capture
-                for _ in range(3):
-                    function(*static_arguments)
-            torch.cuda.current_stream().wait_stream(stream)
+        if self._uses_graphs and self._graph_pool is None:
+            self._graph_pool = torch.cuda.graph_pool_handle()
+        return Captured(function, self._graph_pool)
+
+    def to_device(self, array: NDArray[np.generic]) -> Tensor:
+        """A copy of an array on the device, made in the device's own time: nothing waits."""
+        tensor = torch.from_numpy(array)
+        if not self.is_cuda:
+            return tensor.to(self.device, copy=True)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+class Captured:
+    """A function without arguments that a GPU replays.
+
+    Memory that it reads and writes must stay where it is from call to call. The first call runs it
+    as it is: libraries choose their kernels, and what is made only once is made.
+
+    Args:
+        function: What to capture.
+        pool: Memory that graphs share; None: nothing is captured.
+    """
+
+    def __init__(self, function: Callable[[], None], pool: Any) -> None:
+        self._function = function
+        self._pool = pool
+        self._has_run = False
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        """Run, capture or replay it."""
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._pool is None or not self._has_run:
+            self._function()
+            self._has_run = True
+        else:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                result = function(*static_arguments)
-            self._captured[key] = graph, static_arguments, result
-        graph, static_arguments, result = self._captured[key]
-        for static_argument, argument in zip(static_arguments, arguments, strict=True):
-            static_argument.copy_(argument)
-        graph.replay()
-        return result
+            with torch.cuda.graph(graph, pool=self._pool):
+                self._function()
+            self._graph = graph
+            graph.replay()  # capturing ran nothing
+
+
+def open_compute(
+    config: RunConfig, timeline: Timeline | None = None, ranks: Ranks | None = None
+) -> CpuCompute | GpuCompute:
+    """The kind that ``config.device`` asks for; see `CpuCompute` and `GpuCompute`."""
+    kind = CpuCompute if config.device == "cpu" else GpuCompute
+    return kind(config, timeline, ranks)
 
 
 def as_numpy(tensor: Tensor) -> NDArray[np.generic]:

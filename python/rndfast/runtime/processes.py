@@ -182,12 +182,21 @@ class Ranks:
             return
         own = RunningMoments(moments.mean.shape)
         own.update(batch)
-        parts = self._all_gather(np.concatenate(([own.count], own.mean.ravel(), own.m2.ravel())))
-        count, mean, m2 = moments.count, moments.mean.ravel(), moments.m2.ravel()
-        for part in parts:
-            count, mean, m2 = merge_moments((count, mean, m2), (part[0], *np.split(part[1:], 2)))
+        self.merge_moments(moments, (own.count, own.mean, own.m2))
+
+    def merge_moments(self, moments: RunningMoments, own: Moments) -> None:
+        """The same with the moments of a batch: its count, mean and sum of squared deviations."""
+        parts = [own]
+        if self.world_size > 1:
+            count, mean, m2 = own
+            gathered = self._all_gather(np.concatenate(([count], mean.ravel(), m2.ravel())))
+            parts = [(float(part[0]), *np.split(part[1:], 2)) for part in gathered]  # type: ignore[misc]
         shape = moments.mean.shape
-        moments.set_state(count=count, mean=mean.reshape(shape), m2=m2.reshape(shape))
+        merged = moments.count, moments.mean, moments.m2
+        for count, mean, m2 in parts:
+            merged = merge_moments(merged, (count, mean.reshape(shape), m2.reshape(shape)))
+        count, mean, m2 = merged
+        moments.set_state(count=count, mean=mean, m2=m2)
 
     def gather(self, value: Value) -> list[Value] | None:
         """On rank 0, a value of every rank, in order; None on the others. It is pickled."""
