@@ -213,7 +213,7 @@ def test_more_rows_for_the_predictor_than_before_are_all_learnt_from() -> None:
             seen = []
             for num_rows in (3, 24):
                 mask = np.arange(24).reshape(6, 4) < num_rows
-                minibatch = rollout_minibatch(rollout, mask, num_rows)
+                minibatch = Minibatch(rollout.indices(), mask, num_rows, 0.0, 1.0)
                 seen.append(backend.learn(advantages, [minibatch]))
             return seen
 
