@@ -31,10 +31,11 @@ from tests.reference.learner import (
 )
 
 from rndfast.config import Config
+from rndfast.envs.make import make_env
 from rndfast.learner.agent import Agent
 from rndfast.learner.normalizer import Normalizer
 from rndfast.learner.rollout import EpisodeStatistics, Rollout, collect, evaluate_policy
-from rndfast.runs.train import episode_metrics, make_env
+from rndfast.runs.figures import episode_metrics
 from rndfast.runtime.compute import Workers
 
 Array = NDArray[Any]

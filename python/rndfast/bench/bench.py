@@ -31,6 +31,7 @@ from rndfast.bench.report import Report, print_report, write_charts
 from rndfast.commands.arguments import BenchArguments
 from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 from rndfast.envs.games import env_id, parse_game
+from rndfast.envs.make import make_env
 from rndfast.learner.agent import Agent
 from rndfast.learner.distributions import Categorical
 from rndfast.learner.observations import FrameStore
@@ -38,7 +39,7 @@ from rndfast.learner.ppo import Advantages, compute_advantages, update
 from rndfast.learner.rnd import initialize_obs_moments, intrinsic_rewards, scale_intrinsic_rewards
 from rndfast.learner.rollout import Rollout, collect
 from rndfast.runs.metrics import Metrics
-from rndfast.runs.train import make_env, train
+from rndfast.runs.train import train
 from rndfast.runtime.compute import Workers, resolve_precision, usable_cores
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.timeline import PHASES, Timeline

@@ -112,6 +112,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         >>> envs.close()
     """
 
+    has_snapshots = True
+    pixel_aspect = 0.75  # a television's pixel is wider than high
     _batch: _core.AtariBatch | None = None  # None once closed
 
     def __init__(
@@ -365,6 +367,11 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             raise TypeError(f"snapshot must be bytes, got {type(snapshot).__name__}")
         self._idle_batch().restore(snapshot)
         self._is_reset = True
+
+    @property
+    def traced_threads(self) -> AtariVectorEnv:
+        """These environments, whose threads `start_trace` and `take_trace` are about."""
+        return self
 
     def start_trace(self, max_spans: int) -> None:
         """Begin to note which thread works on which environment and when, for `take_trace`.

@@ -61,6 +61,10 @@ class GymVectorEnv:
         >>> envs.close()
     """
 
+    has_snapshots = False
+    pixel_aspect = 1.0
+    traced_threads = None
+
     def __init__(
         self, env_id: str, num_envs: int, *, render_mode: Literal["rgb_array"] | None = None
     ) -> None:
@@ -194,9 +198,13 @@ class GymVectorEnv:
         step, self._step = self._step, None
         return step
 
-    def snapshot(self) -> bytes:
-        """A mark in place of the state, which Gymnasium's environments do not tell."""
-        return b"gymnasium"
+    def snapshot(self) -> NoReturn:
+        """Refuse: Gymnasium's environments do not tell their state.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("Gymnasium environments do not tell their state")
 
     def restore(self, snapshot: bytes) -> NoReturn:
         """Refuse: training begins new episodes where environments cannot be restored.

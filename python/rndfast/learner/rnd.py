@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from rndfast.config import Config, RndConfig
 from rndfast.envs.gymnasium_envs import random_actions
+from rndfast.envs.protocol import SameStepEnv
 from rndfast.learner.agent import Agent, require_finite
 from rndfast.learner.normalizer import Normalizer
 from rndfast.learner.observations import newest
-from rndfast.learner.rollout import Rollout, SameStepEnv, reset_envs
+from rndfast.learner.rollout import Rollout, reset_envs
 from rndfast.runtime.compute import Workers
 
 

@@ -14,15 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from rndfast.config import Config, from_toml
+from rndfast.envs.make import make_env
 from rndfast.learner.agent import Agent
 from rndfast.learner.rnd import intrinsic_rewards
 from rndfast.learner.rollout import Rollout, evaluate_policy
 from rndfast.runs.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoint
-from rndfast.runs.train import make_env
 from rndfast.runtime.compute import Workers
 from rndfast.runtime.interruption import Interruption
-
-ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
 
 
 @dataclass
@@ -33,9 +31,10 @@ class Episode:
     length_steps: int = 0
     ext_rewards: list[float] = field(default_factory=list)  # after each step, unclipped
     int_rewards: list[float] = field(default_factory=list)  # scaled as in training; none without
-    # only of a recorded episode: (H, W, 3) each, and the speed at which they are meant to be seen
+    # only of a recorded episode: (H, W, 3) each, and how they are meant to be seen
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
     pictures_per_s: float = 0.0
+    pixel_aspect: float = 1.0  # a pixel's height over its width
 
 
 def evaluate(
@@ -85,7 +84,7 @@ def evaluate(
     if record:
         path = video or run_dir / "eval" / f"{checkpoint.path.name}-seed{seed}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, played[0], ATARI_PIXEL_ASPECT if config.env.is_atari else 1.0)
+        write_video(path, played[0])
         console.print(f"video of the first episode: {path}")
     return played
 
@@ -143,6 +142,7 @@ def play(
             if is_playing[0] and record:
                 episodes[0].pictures.append(env.render()[0])
                 episodes[0].pictures_per_s = env.render_fps
+                episodes[0].pixel_aspect = env.pixel_aspect
             for n in np.flatnonzero(is_playing):
                 episodes[n].ext_rewards.append(float(ext_rewards[n]))
                 if int_rewards is not None:
@@ -182,11 +182,10 @@ def require_video_libraries() -> None:
             )
 
 
-def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
+def write_video(path: Path, episode: Episode) -> None:
     """Write an mp4: the picture, and the episode's reward with a moving mark.
 
-    The reward is the intrinsic one, or the extrinsic one of an agent without. ``pixel_aspect`` is
-    a pixel's height over its width.
+    The reward is the intrinsic one, or the extrinsic one of an agent without.
     """
     import imageio_ffmpeg
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -201,7 +200,7 @@ def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
     reward_axes.plot(rewards, color="tab:blue", linewidth=0.8)
     reward_axes.set(xlabel="agent step", ylabel=label)
     reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
-    picture = picture_axes.imshow(episode.pictures[0], aspect=pixel_aspect, animated=True)
+    picture = picture_axes.imshow(episode.pictures[0], aspect=episode.pixel_aspect, animated=True)
     (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
 
     canvas.draw()
