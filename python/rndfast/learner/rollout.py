@@ -194,62 +194,119 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
     chosen. The bytes are the same either way.
     """
     rollout.begin(agent, workers)
-    indices, distribution, ranks = rollout.indices(), agent.distribution, workers.ranks
-    num_envs = rollout.num_envs * ranks.world_size  # of the run
     halves = [half for half in rollout.halves if half.start < half.stop]  # not of one environment
     groups = [[half] for half in halves] if rollout.overlap else [halves]  # stepped together
-
-    def act(t: int, group: list[slice], noise: Tensor) -> None:
-        workers.timeline.enter("inference")
-        envs = slice(group[0].start, group[-1].stop)
-        output = evaluate_policy(agent, rollout, [indices[t, half] for half in group], workers)
-        actions = distribution.sample(output.action_params, noise[envs])
-        rollout.actions[t, envs] = actions.numpy()
-        rollout.log_probs[t, envs] = distribution.log_probs(output.action_params, actions).numpy()
-        rollout.values[t, envs] = output.values.numpy()
-        rollout.memory[envs] = output.memory.numpy()
-
-        workers.timeline.enter("env")
-        env_ids = np.arange(envs.start, envs.stop)
-        env.send(actions.numpy(), env_ids, out=rollout.observations.next_row(t, envs))
-
-    def receive(t: int, group: list[slice]) -> None:
-        workers.timeline.enter("env")
-        envs = slice(group[0].start, group[-1].stop)
-        observations, _, terminated, truncated, info = env.recv()
-        ended = terminated | truncated
-        rollout.rewards_raw[t, envs] = info["reward_raw"]
-        rollout.terminated[t, envs] = terminated
-        rollout.truncated[t, envs] = truncated & ~terminated
-        rollout.store_next(t, envs, observations, ended)
-        rollout.clipped_returns[envs] += rollout.clipped(rollout.rewards_raw[t, envs])
-        if ended.any():
-            rollout.episodes.returns += info["episode_return"][ended].tolist()
-            rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
-            rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
-            rollout.clipped_returns[envs][ended] = 0
-        if "room" in info:
-            transitions = agent.transitions + (t + 1) * num_envs
-            rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
-        for row in np.flatnonzero(truncated & ~terminated).tolist():
-            n = envs.start + row
-            final = rollout.observations.final_input(t, n, info["final_obs"][row], workers)
-            rollout.final_values[t, n] = final_values(agent, final, rollout.memory[n], workers)
-
     for t in range(rollout.num_steps):
-        noise = ranks.own(distribution.draw_noise(num_envs, agent.generator))
+        noise = draw_noise(agent, rollout, workers)
         for group in groups:
             if t > 0:
-                receive(t - 1, group)
-            act(t, group, noise)
+                receive_step(agent, env, rollout, t - 1, group, workers=workers)
+            send_actions(agent, env, rollout, t, group, noise=noise, workers=workers)
     for group in groups:
-        receive(rollout.num_steps - 1, group)
+        receive_step(agent, env, rollout, rollout.num_steps - 1, group, workers=workers)
 
     # the observation after the last step bootstraps the returns
     workers.timeline.enter("inference")
-    after_last = indices[-1] + rollout.num_envs
+    after_last = rollout.indices()[-1] + rollout.num_envs
     output = evaluate_policy(agent, rollout, [after_last[half] for half in halves], workers)
     rollout.next_values[:] = output.values.numpy()
+
+
+def step(
+    agent: Agent, env: SameStepEnv, rollout: Rollout, t: int, workers: Workers
+) -> dict[str, Any]:
+    """Step every environment once, from observation ``t``; returns the step's ``info``.
+
+    `Rollout.begin` comes before the first step of a rollout.
+    """
+    everyone = [slice(0, rollout.num_envs)]
+    noise = draw_noise(agent, rollout, workers)
+    send_actions(agent, env, rollout, t, everyone, noise=noise, workers=workers)
+    return receive_step(agent, env, rollout, t, everyone, workers=workers)
+
+
+def draw_noise(agent: Agent, rollout: Rollout, workers: Workers) -> Tensor:
+    """Noise that decides one action of each of the rollout's environments.
+
+    It is drawn for all environments of the run, of which the rollout may have a part.
+    """
+    num_envs = rollout.num_envs * workers.ranks.world_size
+    return workers.ranks.own(agent.distribution.draw_noise(num_envs, agent.generator))
+
+
+def send_actions(
+    agent: Agent,
+    env: SameStepEnv,
+    rollout: Rollout,
+    t: int,
+    group: list[slice],
+    *,
+    noise: Tensor,
+    workers: Workers,
+) -> None:
+    """Choose actions at observation ``t``, store them and begin to step the environments.
+
+    Args:
+        agent: Whose policy chooses.
+        env: All environments of the rollout.
+        rollout: Where observation ``t`` is.
+        t: The step, from 0.
+        group: Consecutive environments. Each slice passes through the policy on its own.
+        noise: From `draw_noise`, for all environments of the rollout.
+        workers: Where the policy is evaluated.
+    """
+    workers.timeline.enter("inference")
+    envs = slice(group[0].start, group[-1].stop)
+    indices, distribution = rollout.indices()[t], agent.distribution
+    output = evaluate_policy(agent, rollout, [indices[some] for some in group], workers)
+    actions = distribution.sample(output.action_params, noise[envs])
+    rollout.actions[t, envs] = actions.numpy()
+    rollout.log_probs[t, envs] = distribution.log_probs(output.action_params, actions).numpy()
+    rollout.values[t, envs] = output.values.numpy()
+    rollout.memory[envs] = output.memory.numpy()
+
+    workers.timeline.enter("env")
+    env_ids = np.arange(envs.start, envs.stop)
+    env.send(actions.numpy(), env_ids, out=rollout.observations.next_row(t, envs))
+
+
+def receive_step(
+    agent: Agent,
+    env: SameStepEnv,
+    rollout: Rollout,
+    t: int,
+    group: list[slice],
+    *,
+    workers: Workers,
+) -> dict[str, Any]:
+    """Store what came of the oldest `send_actions`, which had the same arguments.
+
+    Returns:
+        The step's ``info``, a row for each environment of the group.
+    """
+    workers.timeline.enter("env")
+    envs = slice(group[0].start, group[-1].stop)
+    observations, _, terminated, truncated, info = env.recv()
+    ended = terminated | truncated
+    rollout.rewards_raw[t, envs] = info["reward_raw"]
+    rollout.terminated[t, envs] = terminated
+    rollout.truncated[t, envs] = truncated & ~terminated
+    rollout.store_next(t, envs, observations, ended)
+    rollout.clipped_returns[envs] += rollout.clipped(rollout.rewards_raw[t, envs])
+    if ended.any():
+        rollout.episodes.returns += info["episode_return"][ended].tolist()
+        rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
+        rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
+        rollout.clipped_returns[envs][ended] = 0
+    if "room" in info:
+        num_envs = rollout.num_envs * workers.ranks.world_size  # of the run
+        transitions = agent.transitions + (t + 1) * num_envs
+        rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
+    for row in np.flatnonzero(truncated & ~terminated).tolist():
+        n = envs.start + row
+        final = rollout.observations.final_input(t, n, info["final_obs"][row], workers)
+        rollout.final_values[t, n] = final_values(agent, final, rollout.memory[n], workers)
+    return info
 
 
 def final_values(

@@ -29,7 +29,9 @@ def start_run_dir(config: Config, resume: bool, say: Callable[[str], None]) -> C
     """
     require_tracker(config.run.tracker)
     if resume:
-        return resume_run_dir(config, say)
+        checkpoint = newest_checkpoint(config.run.run_dir, say)
+        say(f"resuming from {checkpoint.path}")
+        return checkpoint
     require_new(config.run.run_dir)
     return None
 
@@ -47,12 +49,15 @@ def require_new(run_dir: Path) -> None:
         )
 
 
-def resume_run_dir(config: Config, say: Callable[[str], None]) -> Checkpoint:
-    """The newest checkpoint of a run that verifies."""
-    checkpoint, problems = load_newest_checkpoint(config.run.run_dir / "checkpoints")
+def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
+    """The newest checkpoint of a run that verifies; says why newer ones do not.
+
+    Raises:
+        CheckpointError: None verifies.
+    """
+    checkpoint, problems = load_newest_checkpoint(run_dir / "checkpoints")
     for problem in problems:
         say(f"skipped a checkpoint: {problem}")
-    say(f"resuming from {checkpoint.path}")
     return checkpoint
 
 

@@ -17,8 +17,9 @@ from rndfast.config import Config, from_toml
 from rndfast.envs.make import make_env
 from rndfast.learner.agent import Agent
 from rndfast.learner.rnd import intrinsic_rewards
-from rndfast.learner.rollout import Rollout, evaluate_policy
-from rndfast.runs.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoint
+from rndfast.learner.rollout import Rollout, step
+from rndfast.runs.checkpoint import Checkpoint, load_checkpoint
+from rndfast.runs.directory import newest_checkpoint
 from rndfast.runtime.compute import Workers
 from rndfast.runtime.interruption import Interruption
 
@@ -71,7 +72,10 @@ def evaluate(
     if record:
         require_video_libraries()
     console = Console(highlight=False)
-    checkpoint = find_checkpoint(run_dir, checkpoint_name, console)
+    if checkpoint_name is None:
+        checkpoint = newest_checkpoint(run_dir, console.print)
+    else:
+        checkpoint = load_checkpoint(run_dir / "checkpoints" / checkpoint_name)
     trained = from_toml(checkpoint.config_toml)
     config = dataclasses.replace(
         trained,
@@ -87,17 +91,6 @@ def evaluate(
         write_video(path, played[0])
         console.print(f"video of the first episode: {path}")
     return played
-
-
-def find_checkpoint(run_dir: Path, name: str | None, console: Console) -> Checkpoint:
-    """The checkpoint of that name, or the newest that verifies."""
-    directory = run_dir / "checkpoints"
-    if name is not None:
-        return load_checkpoint(directory / name)
-    checkpoint, problems = load_newest_checkpoint(directory)
-    for problem in problems:
-        console.print(f"skipped a checkpoint: {problem}")
-    return checkpoint
 
 
 def play(
@@ -127,13 +120,9 @@ def play(
 
         while is_playing.any():
             rollout.begin(agent, workers)
-            output = evaluate_policy(agent, rollout, [rollout.indices()[0]], workers)
-            noise = agent.distribution.draw_noise(num_episodes, agent.generator)
-            actions = agent.distribution.sample(output.action_params, noise).numpy()
-            rollout.memory[:] = output.memory.numpy()
-            observations, _, terminated, truncated, info = env.step(actions)
-            rollout.store_next(0, slice(None), observations, terminated | truncated)
-            ext_rewards, int_rewards = info["reward_raw"], None
+            info = step(agent, env, rollout, 0, workers)
+            ended = rollout.terminated[0] | rollout.truncated[0]
+            int_rewards = None
             if agent.has_bonus:
                 raw = intrinsic_rewards(agent, rollout, config.rnd, workers)[0]
                 int_rewards = raw / int_return_std
@@ -144,13 +133,13 @@ def play(
                 episodes[0].pictures_per_s = env.render_fps
                 episodes[0].pixel_aspect = env.pixel_aspect
             for n in np.flatnonzero(is_playing):
-                episodes[n].ext_rewards.append(float(ext_rewards[n]))
+                episodes[n].ext_rewards.append(float(rollout.rewards_raw[0, n]))
                 if int_rewards is not None:
                     episodes[n].int_rewards.append(float(int_rewards[n]))
-                if terminated[n] or truncated[n]:
+                if ended[n]:
                     episodes[n].ext_return = float(info["episode_return"][n])
                     episodes[n].length_steps = int(info["episode_length"][n])
-            is_playing &= ~(terminated | truncated)
+            is_playing &= ~ended
     return episodes
 
 
