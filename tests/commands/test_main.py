@@ -50,15 +50,23 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_help_lists_the_commands_and_does_not_import_torch() -> None:
+def help_without_torch(*arguments: str) -> str:
+    """What help says, after checking that it was not kept waiting by a large import."""
     script = (
         "import sys\nfrom rndfast.commands.main import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "try:\n    main([*sys.argv[1:], '--help'])\nexcept SystemExit:\n    pass\n"
         "assert 'torch' not in sys.modules and 'ale_py' not in sys.modules"
     )
-    shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-    for name in (b"train", b"eval", b"bench", b"info", b"plot", b"profile"):
-        assert name in shown.stdout
+    shown = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(shown, check=True, capture_output=True, text=True).stdout
+
+
+def test_help_lists_the_commands_and_is_not_kept_waiting_by_torch() -> None:
+    commands = ("train", "eval", "bench", "info", "plot", "presets", "profile")
+    shown = help_without_torch()
+    for command in commands:
+        assert re.search(rf"^ +{command} +[a-z]", shown, re.MULTILINE)
+        assert f"usage: rndfast {command} " in help_without_torch(command)
 
 
 def test_every_setting_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,9 +26,9 @@ import torch
 from rich.console import Console
 
 import rndfast
+from rndfast.bench.arguments import BenchArguments
 from rndfast.bench.plain import PlainBatch, PlainLearner, make_ale_env, make_plain_env
 from rndfast.bench.report import Report, print_report, write_charts
-from rndfast.commands.arguments import BenchArguments
 from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 from rndfast.envs.games import env_id, parse_game
 from rndfast.envs.make import make_env
