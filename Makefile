@@ -43,9 +43,10 @@ test-cpp: .venv/installed
 	cmake --build --preset release
 	ctest --preset release
 
-lint: setup  ## check style, formatting and spelling
+lint: setup  ## check style, formatting, spelling and which way imports point
 	ruff check
 	ruff format --check
+	lint-imports --no-logo
 	clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp')
 	codespell $$(git ls-files | grep -v third_party)
 
