@@ -15,9 +15,10 @@ import pytest
 
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.main import main
-from rndfast.commands.plot import EPISODES, PANELS
+from rndfast.commands.plot import PANELS
 from rndfast.config import PRESETS, from_toml
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint
+from rndfast.runs.curves import EPISODES
 from rndfast.runs.metrics import read_metrics
 
 # the smallest run on the real game
