@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tests.commands.error_lines import error_of
 from tests.reference.learner import ToyEnv, newest, small_config, small_learner
 from tests.tiny import SIDE
 
@@ -181,8 +182,7 @@ def test_a_wrong_argument_gives_one_line_and_leaves_nothing(
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "measure_update", None)  # nothing gets that far
-    assert main(["bench", "--quick", *arguments]) == 1
-    assert capsys.readouterr().err.strip() == f"rndfast: error: {message}"
+    assert error_of(capsys, "bench", "--quick", *arguments) == message
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

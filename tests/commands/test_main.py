@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.commands.error_lines import error_of
 
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.main import main
@@ -140,11 +141,7 @@ def test_a_wrong_argument_gives_one_line_and_leaves_nothing(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", *arguments]) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("rndfast: error: ")
-    assert message in lines[0]
+    assert message in error_of(capsys, "train", *arguments)
     assert list(tmp_path.iterdir()) == []
 
 

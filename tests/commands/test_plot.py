@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.commands.error_lines import error_of
 
 from rndfast.commands.main import main
 from rndfast.commands.plot import (
@@ -270,9 +271,7 @@ def test_a_wrong_argument_gives_one_line_and_no_figure(
     (write_run(tmp_path / "odd", returns(1.0)) / "config.toml").write_text("[env]\nnum_env = 1")
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
-    assert main(["plot", *arguments]) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith(f"rndfast: error: {message}")
+    assert error_of(capsys, "plot", *arguments).startswith(message)
     assert set(tmp_path.iterdir()) == before
 
 
@@ -280,6 +279,5 @@ def test_without_matplotlib_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert main(["plot", str(tmp_path)]) == 1
-    expected = "rndfast: error: plotting needs matplotlib: pip install 'rndfast[plots]'"
-    assert capsys.readouterr().err.strip() == expected
+    expected = "plotting needs matplotlib: pip install 'rndfast[plots]'"
+    assert error_of(capsys, "plot", str(tmp_path)) == expected

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.commands.error_lines import error_of
 from tests.tiny import NUM_ENVS, SIDE, STEPS, tiny_config
 
 from rndfast.commands.main import main
@@ -256,11 +257,7 @@ def test_what_cannot_work_is_known_before_training(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rndfast.commands.profile.train", lambda *_, **__: pytest.fail("it trains"))
-    assert main(["profile", *arguments]) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("rndfast: error: ")
-    assert message in lines[0]
+    assert message in error_of(capsys, "profile", *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
