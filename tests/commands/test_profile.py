@@ -207,7 +207,7 @@ def test_waits_end_with_the_next_work_or_the_phase() -> None:
         for thread in thread_names(SPANS)[1:]
     }
     found = [
-        (wait.thread, wait.piece.phase, wait.piece.start_ns // 10**6, wait.ns // 10**6)
+        (wait.thread, wait.time.phase, wait.time.start_ns // 10**6, wait.ns // 10**6)
         for wait in find_waits(work, phases)
     ]
     assert found == [

@@ -24,7 +24,8 @@ __all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
 
 _INT32_MAX = 2**31 - 1
 _CONSOLE_FPS = 60
-_UNSEEDED = -1  # the core's mark for "go on with the present random stream"
+# The core takes this seed as "go on with the present random numbers".
+_UNSEEDED = -1
 _CONSOLE_KEYS = ("lives", "frame_number", "episode_frame_number", "ram")
 _STEP_KEYS = ("reward_raw", "episode_return", "episode_length")
 

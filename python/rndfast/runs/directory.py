@@ -23,7 +23,7 @@ def start_run_dir(config: Config, resume: bool, say: Callable[[str], None]) -> C
     """The checkpoint to go on from; None for a new run, whose directory must not exist yet.
 
     Raises:
-        FileExistsError: It does.
+        FileExistsError: A new run's directory exists.
         CheckpointError: No checkpoint verifies.
         ImportError: The tracker is not installed.
     """
@@ -63,7 +63,7 @@ def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
 
 @contextlib.contextmanager
 def new_run_dir(run_dir: Path) -> Iterator[None]:
-    """Create the run directory; where the block fails, the run has not begun and it goes again."""
+    """Create the run directory; remove it if what is done inside, before the run begins, fails."""
     run_dir.mkdir(parents=True)
     try:
         yield
@@ -84,19 +84,19 @@ class RunRecorder:
         replace_durably(config.run.run_dir / "config.toml", to_toml(config))
         self._config = config
         self._interruption = interruption
-        self._state = state  # after the last whole rollout
+        self._last_state = state  # what a failure in the next rollout cannot touch
         self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), self._transitions)
         self._save()
 
     @property
     def _transitions(self) -> int:
-        return int(self._state["transitions"])
+        return int(self._last_state["transitions"])
 
     def record(self, metrics: Metrics, state: dict[str, Tensor]) -> None:
         """End a rollout: write its metrics, and a checkpoint of the state if one is due."""
         run = self._config.run
         with self._interruption.shielded():
-            self._state = state
+            self._last_state = state
             self._metrics.write(metrics)
             num_rollouts = self._transitions // self._config.rollout_transitions
             is_last = self._transitions >= run.total_transitions
@@ -110,7 +110,7 @@ class RunRecorder:
         save_checkpoint(
             self._config.run.run_dir / "checkpoints",
             self._transitions,
-            self._state,
+            self._last_state,
             to_toml(self._config),
             self._config.run.keep_checkpoints,
         )
@@ -122,5 +122,5 @@ class RunRecorder:
         self._metrics.close()
         # where the system refused to write (full disk), another write would only hide the reason
         if error is not None and not isinstance(error, OSError):
-            with self._interruption.shielded():  # torchrun stops a run's ranks when one is lost
+            with self._interruption.shielded():  # torchrun stops all ranks when it loses one
                 self._save()

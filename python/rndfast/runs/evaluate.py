@@ -26,16 +26,25 @@ from rndfast.runtime.interruption import Interruption
 
 @dataclass
 class Episode:
-    """One episode, from reset to end."""
+    """One episode, from reset to end.
 
-    ext_return: float = 0.0  # unclipped
+    Attributes:
+        ext_return: Sum of the unclipped extrinsic rewards.
+        length_steps: Number of steps.
+        ext_rewards: Unclipped extrinsic reward of each step.
+        int_rewards: Intrinsic reward of each step, scaled as in training; empty without a bonus.
+        pictures: What there was to see after each step, ``(H, W, 3)``; empty if not recorded.
+        pictures_per_s: The speed at which the pictures are meant to be seen.
+        pixel_aspect: Height of a pixel, in widths of it.
+    """
+
+    ext_return: float = 0.0
     length_steps: int = 0
-    ext_rewards: list[float] = field(default_factory=list)  # after each step, unclipped
-    int_rewards: list[float] = field(default_factory=list)  # scaled as in training; none without
-    # only of a recorded episode: (H, W, 3) each, and how they are meant to be seen
+    ext_rewards: list[float] = field(default_factory=list)
+    int_rewards: list[float] = field(default_factory=list)
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
     pictures_per_s: float = 0.0
-    pixel_aspect: float = 1.0  # a pixel's height over its width
+    pixel_aspect: float = 1.0
 
 
 def evaluate(

@@ -22,7 +22,8 @@ from rndfast.runtime.processes import Ranks
 def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
     """Wall seconds of each phase of an iteration, and its speed.
 
-    The iteration begins where the row of the one before was made: its logging is that row's.
+    An iteration lasts from the making of one row of metrics to that of the next, so that the
+    writing of a row counts as the next iteration's logging.
     """
     total_s = sum(phase_seconds.values())
     transitions_per_s = config.rollout_transitions / total_s
@@ -38,16 +39,16 @@ def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
 
 
 def peak_memory_mib() -> float:
-    """Most memory that this process has had resident so far."""
+    """The most memory that this process has had in use at once, as the system counts it."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
-    """Returns, lengths and rooms of the episodes that ended in a rollout, on rank 0.
+    """Returns, lengths and rooms of the episodes that ended in a rollout; empty but on rank 0.
 
-    Returns are unclipped, and of the rewards as they are trained on. None if no episode ended, or
-    the game has no rooms.
+    Returns are unclipped; the clipped ones add up rewards as they are trained on. A figure is None
+    if no episode ended, or the game has no rooms.
     """
     parts = ranks.gather((rollout.episodes, rollout.rooms.first_visits))
     if parts is None:
@@ -76,7 +77,10 @@ def reward_metrics(
     int_rewards: NDArray[np.float32] | None,
     ranks: Ranks,
 ) -> Metrics:
-    """Rewards as they are trained on, and the errors behind them, on rank 0; None without bonus."""
+    """Rewards as they are trained on, and the prediction errors behind the intrinsic ones.
+
+    Those of the bonus are None if there is none. Empty but on rank 0.
+    """
     rewards = {"ext": ext_rewards}
     if raw_int_rewards is not None and int_rewards is not None:
         rewards |= {"raw": raw_int_rewards, "int": int_rewards}
@@ -99,7 +103,7 @@ def reward_metrics(
 def value_metrics(
     rollout: Rollout, advantages: Advantages, streams: tuple[str, ...], ranks: Ranks
 ) -> Metrics:
-    """How well each head foresaw its returns, on rank 0."""
+    """How well each value head predicted its returns; empty but on rank 0."""
     own = {"values": rollout.values, "returns": advantages.returns}
     whole = ranks.gather_envs(own, axes=dict.fromkeys(own, 1))
     return {

@@ -1,4 +1,4 @@
-"""What training goes on from: the state that a checkpoint holds, of all processes together."""
+"""The state that training goes on from, as a checkpoint holds it: that of all ranks together."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from rndfast.learner.agent import EXPERIENCE, Agent
 from rndfast.learner.rollout import Rollout, reset_envs
 from rndfast.runtime.processes import Ranks
 
-# Axis of the environments in the arrays of a state; 0 in the others that have one.
+# Axis of the environments in arrays of a state where it is not 0.
 ENV_AXES = {"frames": 1}
 
 
 def run_state(agent: Agent, env: SameStepEnv, rollout: Rollout, ranks: Ranks) -> dict[str, Tensor]:
-    """On rank 0, what training goes on with, of all environments in the run's order.
+    """The state of agent, rollout and all environments in the run's order; empty but on rank 0.
 
-    It does not tell how many ranks there are, but for the consoles: each rank has a snapshot of its
-    own.
+    Only the consoles depend on the number of ranks: there is one snapshot for each.
     """
     own = rollout.state() | {"int_return_filter.carry": agent.int_return_filter.carry}
     first_visits = own.pop("rooms.first_visits")
@@ -50,10 +49,10 @@ def load_run_state(
     ranks: Ranks,
     say: Callable[[str], None],
 ) -> None:
-    """Go on from a state of `run_state`, with this rank's environments of it.
+    """Go on from a state that `run_state` returned, with the environments that this rank steps.
 
-    Episodes begin anew if the consoles were another build's or another number of ranks', or cannot
-    be restored at all.
+    New episodes begin where the consoles cannot be restored: they are of another build or another
+    number of ranks, or the environments have no snapshots.
     """
     carry = ranks.own(state["int_return_filter.carry"])
     agent.load_state(state | {"int_return_filter.carry": carry})
@@ -79,5 +78,8 @@ def load_run_state(
 
 
 def episode_seed(seed: int, transitions: int) -> int:
-    """Seed of the consoles where episodes begin; the random agent's is ``seed``."""
+    """Seed of the environments for a reset after so many transitions.
+
+    It is another one than ``seed``, which the random agent's episodes have.
+    """
     return (seed * 1_000_003 + transitions + 1) % 2**31

@@ -1,4 +1,4 @@
-"""Training: collect, intrinsic rewards, advantages, update, log."""
+"""The training loop: collect, intrinsic rewards, advantages, update, log."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def train(
         with recorder or contextlib.nullcontext():
             timeline.take_seconds()
             while agent.transitions < run.total_transitions:
-                # collect; these are two phases in turn: env and inference
+                # collect, which enters two phases in turn: env and inference
                 collect(agent, env, rollout, workers)
 
                 # intrinsic rewards, with the statistics as they were; then these move on
@@ -134,18 +134,18 @@ def train(
 
 
 def silent(update: Metrics | str) -> None:
-    """The view of a process whose figures are part of another's."""
+    """Show nothing: rank 0 shows the figures of all ranks."""
 
 
 def local_config(config: Config, ranks: Ranks) -> Config:
-    """The settings of this rank's environments."""
+    """The run's settings, but with the number of environments that this rank steps."""
     num_envs = len(ranks.env_ids(config.env.num_envs))
     env = dataclasses.replace(config.env, num_envs=num_envs)
     return dataclasses.replace(config, env=env)
 
 
 def set_learning_rate(agent: Agent, config: Config) -> float:
-    """Adam's step size for the rollout just made: constant, or falling to 0 at the run's end."""
+    """Set Adam's step size for the new rollout: constant, or falling to 0 at the run's end."""
     left = 1.0
     if config.ppo.anneal_lr:
         left = max(0.0, 1 - agent.transitions / config.run.total_transitions)
