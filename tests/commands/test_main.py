@@ -134,15 +134,10 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ],
 )
 def test_a_wrong_argument_gives_one_line_and_leaves_nothing(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    empty_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert message in error_of(capsys, "train", *arguments)
-    assert list(tmp_path.iterdir()) == []
+    assert list(empty_dir.iterdir()) == []
 
 
 def test_a_setting_that_is_a_number_or_a_word_is_a_flag_for_both() -> None:

@@ -259,20 +259,15 @@ def test_panels_and_legends_are_of_what_is_there(
     ],
 )
 def test_a_wrong_argument_gives_one_line_and_no_figure(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    empty_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    write_run(tmp_path / "good", returns(1.0))
-    write_run(tmp_path / "new", [])
-    write_run(tmp_path / "silent", returns(None, None))
-    (write_run(tmp_path / "odd", returns(1.0)) / "config.toml").write_text("[env]\nnum_env = 1")
-    monkeypatch.chdir(tmp_path)
-    before = set(tmp_path.iterdir())
+    write_run(empty_dir / "good", returns(1.0))
+    write_run(empty_dir / "new", [])
+    write_run(empty_dir / "silent", returns(None, None))
+    (write_run(empty_dir / "odd", returns(1.0)) / "config.toml").write_text("[env]\nnum_env = 1")
+    before = set(empty_dir.iterdir())
     assert error_of(capsys, "plot", *arguments).startswith(message)
-    assert set(tmp_path.iterdir()) == before
+    assert set(empty_dir.iterdir()) == before
 
 
 def test_without_matplotlib_it_says_what_to_install(

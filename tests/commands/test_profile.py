@@ -249,16 +249,12 @@ def test_the_summary_adds_up() -> None:
     ],
 )
 def test_what_cannot_work_is_known_before_training(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    empty_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rndfast.commands.profile.train", lambda *_, **__: pytest.fail("it trains"))
-    assert message in error_of(capsys, "profile", *arguments)
-    assert list(tmp_path.iterdir()) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rndfast.commands.profile.train", lambda *_, **__: pytest.fail("it trains"))
+        assert message in error_of(capsys, "profile", *arguments)
+    assert list(empty_dir.iterdir()) == []
 
 
 def test_flags_go_before_the_file_and_the_file_before_the_preset(settings: Path) -> None:
