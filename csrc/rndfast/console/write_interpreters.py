@@ -100,10 +100,9 @@ class FastControl(Translation):
     def __init__(self, opcode: Opcode) -> None:
         super().__init__()
         self.opcode = opcode
-        self.names["address"] = "OPERAND"
         self.num_fetched = self.num_pulled = 0
         self.pushed: list[str] = []
-        self.checks = ""
+        self.checks = f"{ADDRESSES[opcode.mode]};" if opcode.mode in ADDRESSES else ""
         self.has_target = False
         self.effects = self.statements(opcode.operation)
 
@@ -118,7 +117,7 @@ class FastControl(Translation):
             self.names["t"] = value
         elif name == "pc":
             self.has_target = True
-            self.checks = f"address = {value}; ROM_ONLY;"
+            self.checks += f" address = {value}; ROM_ONLY;"
         else:
             return super().assignment(name, value)
         return ""
@@ -162,7 +161,7 @@ class FastControl(Translation):
         return " ".join([*parts, end])
 
 
-FAST_CONTROLS = {"JMP_abs", "JSR_own", "RTS_imp", "PHA_imp", "PLA_imp", "PHP_imp", "PLP_imp"}
+FAST_CONTROLS = {"JMP_abs", "JMP_ind", "JSR_own", "RTS_imp", "PHA_imp", "PLA_imp", "PHP_imp", "PLP_imp"}
 
 # Effective addresses. Those that have to be read leave the instruction to the other interpreter if
 # that is not easy.
@@ -172,6 +171,7 @@ ADDRESSES = {
     "abs": "ABSOLUTE",
     "abx": "INDEXED(x)",
     "aby": "INDEXED(y)",
+    "ind": "INDIRECT",
     "izx": "X_INDIRECT",
     "izy": "INDIRECT_Y",
 }
