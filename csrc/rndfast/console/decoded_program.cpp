@@ -20,11 +20,12 @@ struct DecodeRule {
   Mode mode;
   std::uint8_t num_handlers;
   Handler first_handler;
+  Handler anywhere;  // the handler that finds the next instruction wherever it is
 };
 
 constexpr std::array<DecodeRule, 256> kDecodeRules = {{
-#define RNDFAST_DECODE(length, mode, num_handlers, first_handler) \
-  {length, Mode::mode, num_handlers, kHandler_##first_handler},
+#define RNDFAST_DECODE(length, mode, num_handlers, first_handler, anywhere) \
+  {length, Mode::mode, num_handlers, kHandler_##first_handler, kHandler_##anywhere},
 #include "decoder_tables.inc"
 #undef RNDFAST_DECODE
 }};
@@ -46,8 +47,9 @@ class Decoder {
   /// With the next instruction, if one handler runs both.
   DecodedInstruction decode(unsigned offset) const {
     DecodedInstruction instruction = decode_single(offset);
-    if (instruction.handler == kHandler_bus) return instruction;
-    const unsigned next_handler = decode_single(offset + kDecodeRules[rom_[offset]].length).handler;
+    const unsigned next = offset + kDecodeRules[rom_[offset]].length;
+    if (instruction.handler == kHandler_bus || next == rom_.size()) return instruction;
+    const unsigned next_handler = decode_single(next).handler;
     for (const FusedPair& pair : kFusedPairs) {
       if (pair.first == instruction.handler && pair.second == next_handler) instruction.handler = pair.both;
     }
@@ -55,10 +57,10 @@ class Decoder {
   }
 
  private:
-  /// Whether these bytes are ordinary ROM, and the byte after them surely follows.
+  /// Whether these bytes are ordinary ROM that is always shown as a whole.
   bool is_decodable(unsigned offset, unsigned length) const {
     const unsigned slice = cartridge_.slice_bytes();
-    if (offset % slice + length >= slice) return false;
+    if (offset % slice + length > slice) return false;
     for (unsigned i = 0; i < length; ++i) {
       if (!cartridge_.is_always_plain(offset + i)) return false;
     }
@@ -66,14 +68,17 @@ class Decoder {
   }
 
   DecodedInstruction decode_single(unsigned offset) const {
-    const DecodeRule rule = kDecodeRules[rom_[offset]];
+    const DecodeRule& rule = kDecodeRules[rom_[offset]];
     if (rule.num_handlers == 0 || !is_decodable(offset, rule.length)) return {kHandler_bus, 0};
     unsigned operand = 0;
     if (rule.length > 1) operand = rom_[offset + 1];
     if (rule.length > 2) operand |= unsigned{rom_[offset + 2]} << 8;
-    if (rule.mode == Mode::rel) return decode_branch(rule, offset, operand);
     unsigned handler = rule.first_handler;
-    if (rule.mode == Mode::zp && (operand & 0x80) == 0) {
+    if ((offset + rule.length) % cartridge_.slice_bytes() == 0) {
+      handler = rule.anywhere;
+    } else if (rule.mode == Mode::rel) {
+      return decode_branch(rule, offset, operand);
+    } else if (rule.mode == Mode::zp && (operand & 0x80) == 0) {
       if (rule.num_handlers < 2) return {kHandler_bus, 0};
       ++handler;
       if (rule.num_handlers > 2 && (operand & 0x3F) == tia::WSYNC) ++handler;

@@ -31,6 +31,13 @@ unsigned read_chip(Machine& machine, unsigned address, std::int32_t cycle, unsig
   return (address & 0x0080) == 0 ? tia::read(machine, address, cycle, bus) : riot::read(machine.state, address, cycle);
 }
 
+/// A read from whatever is at `address`, after the byte `bus`. It may switch banks.
+[[gnu::noinline]] unsigned read_anywhere(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus) {
+  MachineState& state = machine.state;
+  if ((address & 0x1000) != 0) return machine.cartridge.read(state.cartridge, address, cycle);
+  return (address & 0x0280) == 0x0080 ? state.ram[address & 0x7F] : read_chip(machine, address, cycle, bus);
+}
+
 constexpr unsigned kUnknownAddress = 0x10000;
 
 /// What JMP finds at `pointer`, the second byte in the page of the first, if that is RAM or ordinary ROM.
@@ -96,6 +103,10 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
     instruction = code + jump_offset;                                             \
     pc_minus_offset = jump_target - jump_offset;                                  \
   } while (false)
+// after what may have switched banks
+#define FIND_NEXT(length)  \
+  address = PC + (length); \
+  goto find_next;
 #define BRANCH_AWAY(condition)                                                            \
   if (condition) {                                                                        \
     t = PC + 2;                                                                           \
@@ -139,15 +150,18 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   }
 #define RAM_ONLY \
   if ((address & 0x1280) != 0x0080) goto handler_bus
-#define READ(cycles)                                                                                 \
+#define READ(cycles, anywhere)                                                                       \
   if ((address & 0x1000) != 0) {                                                                     \
-    if (!cartridge.is_plain(address)) goto handler_bus;                                              \
+    if (!cartridge.is_plain(address)) goto handler_##anywhere;                                       \
     m = rom[Cartridge::offset(state.cartridge, address)];                                            \
     CYCLES(cycles);                                                                                  \
   } else {                                                                                           \
     CYCLES(cycles);                                                                                  \
     m = (address & 0x0280) == 0x0080 ? RAM(address) : read_chip(machine, address, cycle, base >> 8); \
   }
+#define READ_ANYWHERE(cycles) \
+  CYCLES(cycles);             \
+  m = read_anywhere(machine, address, cycle, base >> 8)
 #define READ_ZERO_PAGE m = address >= 0x80 ? RAM(address) : tia::read(machine, address, cycle, OPERAND)
 #define TIA_READ(address, bus) m = tia::read(machine, (address), cycle, (bus))
 #define TIA_WRITE(address)                                                                     \
@@ -162,8 +176,8 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   } else {                                                                  \
     cycle = (cycle + kCyclesPerLine - 1) / kCyclesPerLine * kCyclesPerLine; \
   }
-#define NOT_ROM \
-  if ((address & 0x1000) != 0) goto handler_bus
+#define NOT_ROM(anywhere) \
+  if ((address & 0x1000) != 0) goto handler_##anywhere
 #define WRITE                              \
   if ((address & 0x0080) == 0) {           \
     TIA_WRITE(address);                    \
@@ -171,6 +185,12 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
     RAM(address) = BYTE(m);                \
   } else {                                 \
     riot::write(state, address, m, cycle); \
+  }
+#define WRITE_ANYWHERE                                  \
+  if ((address & 0x1000) != 0) {                        \
+    cartridge.write(state.cartridge, address, BYTE(m)); \
+  } else {                                              \
+    WRITE                                               \
   }
 #define WRITE_ZERO_PAGE     \
   if (address >= 0x80) {    \
@@ -228,6 +248,15 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
 #define RNDFAST_HANDLER(name, ...) handler_##name : __VA_ARGS__
 #include "fast_handlers.inc"
 #undef RNDFAST_HANDLER
+
+find_next:
+  if ((address & 0x1000) != 0) {
+    JUMP(address);
+    DISPATCH;
+  }
+  cpu.pc = static_cast<std::uint16_t>(address);
+  cpu.bus = BYTE(m);
+  goto step_outside_rom;
 
 handler_bus:
   cpu.pc = static_cast<std::uint16_t>(PC);

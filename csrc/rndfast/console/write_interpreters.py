@@ -4,8 +4,9 @@
 Usage: ``write_interpreters.py <output directory>``. The files are lists of macro calls:
 
 - ``fast_handlers.inc``: ``RNDFAST_HANDLER(name, body)``, what fast_interpreter.cpp runs
-- ``decoder_tables.inc``: ``RNDFAST_DECODE(length, mode, number of handlers, first handler)`` for
-  each opcode, and ``RNDFAST_FUSED(first handler, second handler)``
+- ``decoder_tables.inc``: ``RNDFAST_DECODE(length, mode, number of handlers, first handler, handler
+  if the next instruction is elsewhere)`` for each opcode, and ``RNDFAST_FUSED(first handler, second
+  handler)``
 - ``bus_cases.inc``: a case for each opcode, what bus_interpreter.cpp runs
 
 The macros in the bodies are defined where the bodies are included.
@@ -182,11 +183,14 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
     """Return (name, C++ body) of the handlers for instructions in ordinary ROM.
 
     The first variant of a zero-page instruction is for RAM, the second for the TIA, the third for
-    WSYNC; those of a branch are for a target in the page, beyond it, and in another bank. Where a
-    handler meets an address that is not for it, the instruction is run by way of the bus.
+    WSYNC; those of a branch are for a target in the page, beyond it, and in another bank; the
+    second one of other instructions is for what may switch banks, or is not followed by the next
+    byte of ROM. Where a handler meets an address that is not for it, the instruction is run by way
+    of the bus.
     """
     name, mode, kind = opcode.name, opcode.mode, opcode.kind
     start, end = f"CYCLES({opcode.cycles});", f"NEXT({opcode.length})"
+    find_next = f"FIND_NEXT({opcode.length})"
     if kind == "branch":
         condition = Translation().condition(opcode.operation)
         return [
@@ -213,9 +217,15 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
         return [(name, f"{address} RAM_ONLY; {start} {change} {end}")]
     if kind == "read":
         cycles = f"{opcode.cycles} + PAGE_PENALTY" if mode in CAN_CROSS_PAGE else opcode.cycles
-        return [(name, f"{address} READ({cycles}); {operation} {end}")]
+        return [
+            (name, f"{address} READ({cycles}, {name}_anywhere); {operation} {end}"),
+            (f"{name}_anywhere", f"{address} READ_ANYWHERE({cycles}); {operation} {find_next}"),
+        ]
     if opcode.mnemonic in ("STA", "STX", "STY") and mode != "izx":
-        return [(name, f"{address} NOT_ROM; {start} {operation} WRITE; {end}")]
+        return [
+            (name, f"{address} NOT_ROM({name}_anywhere); {start} {operation} WRITE; {end}"),
+            (f"{name}_anywhere", f"{address} {start} {operation} WRITE_ANYWHERE; {find_next}"),
+        ]
     return []
 
 
@@ -307,7 +317,9 @@ def decoder_source() -> str:
     for opcode in OPCODES:
         names = [name for name, _ in fast_handlers(opcode)]
         first = names[0] if names else "bus"
-        lines.append(f"RNDFAST_DECODE({opcode.length}, {opcode.mode}, {len(names)}, {first})")
+        anywhere = next((name for name in names if name.endswith("_anywhere")), "bus")
+        arguments = f"{opcode.length}, {opcode.mode}, {len(names)}, {first}, {anywhere}"
+        lines.append(f"RNDFAST_DECODE({arguments})")
     lines += ["#endif", "#ifdef RNDFAST_FUSED"]
     lines += [f"RNDFAST_FUSED({first}, {second})" for first, second in fused_pairs()]
     return "\n".join([*lines, "#endif"])

@@ -72,8 +72,15 @@ TEST_CASE("loops that only wait are recognised") {
   CHECK(branch_after({0xCA, 0x10, 0xFD}) == kHandler_BPL_rel_near);
 }
 
+TEST_CASE("loads and stores that end a slice find the next instruction") {
+  CHECK(decode(CartridgeScheme::kE0, 8192, 0x3FE, {0xB1, 0xA0})[0x3FE].handler == kHandler_LDA_izy_anywhere);
+  CHECK(decode(CartridgeScheme::kE0, 8192, 0x3FD, {0xB1, 0xA0})[0x3FD].handler == kHandler_LDA_izy);
+  CHECK(decode(CartridgeScheme::k4K, 4096, 0xFFD, {0x8D, 0x00, 0xF0})[0xFFD].handler == kHandler_STA_abs_anywhere);
+  CHECK(decode(CartridgeScheme::k4K, 4096, 0xFFE, {0xA5, 0x80})[0xFFE].handler == kHandler_bus);
+}
+
 TEST_CASE("what may lie elsewhere at another time is left to the bus") {
-  // an instruction is decoded if the one after it follows for certain
+  // most instructions are decoded only if the next one follows for certain
   const DecodedProgram k2 = decode(CartridgeScheme::k2K, 2048, 0, {});
   CHECK(k2[2046].handler == kHandler_NOP_imp);
   CHECK(k2[2047].handler == kHandler_bus);
