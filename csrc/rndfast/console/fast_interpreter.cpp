@@ -210,6 +210,11 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
   m = (value);          \
   sp = (sp - 1) & 0xFF; \
   WRITE_ZERO_PAGE
+#define STACK_IS_NOT_EMPTY \
+  if (sp == 0xFF) goto handler_bus
+#define PULL(opcode) \
+  address = ++sp;    \
+  m = address >= 0x80 ? RAM(address) : tia::read(machine, address, cycle, (opcode))
 #define OPERAND_BYTE(number) (OPERAND >> 8 * (number) & 0xFF)
 #define ROM_ONLY \
   if ((address & 0x1000) == 0) goto handler_bus

@@ -93,14 +93,16 @@ def translated(opcode: Opcode) -> str:
 class FastControl(Translation):
     """A control operation whose stack is in RAM and whose target is in ROM.
 
-    Whether they are is checked before anything is changed, because if not, the whole instruction is
-    left to the other interpreter. So values are substituted, not assigned, until all are known, and
-    the stack pointer moves last.
+    A single byte may also go to the TIA or come from there. Whether all that is so is checked
+    before anything is changed, because if not, the whole instruction is left to the other
+    interpreter. So values are substituted, not assigned, until all are known, and the stack pointer
+    moves last.
     """
 
     def __init__(self, opcode: Opcode) -> None:
         super().__init__()
         self.opcode = opcode
+        self.pulls_one = opcode.operation.count("pull()") == 1
         self.num_fetched = self.num_pulled = 0
         self.pushed: list[str] = []
         self.checks = f"{ADDRESSES[opcode.mode]};" if opcode.mode in ADDRESSES else ""
@@ -129,7 +131,7 @@ class FastControl(Translation):
             return ""
         if function == "pull":
             self.num_pulled += 1
-            return f"PULLED({self.num_pulled})"
+            return "m" if self.pulls_one else f"PULLED({self.num_pulled})"
         if function == "push":
             self.pushed.append(arguments[0])
             return ""
@@ -145,8 +147,11 @@ class FastControl(Translation):
         """The handler's body."""
         cycles = f"CYCLES({self.opcode.cycles});"
         end = "JUMP(address); DISPATCH;" if self.has_target else f"NEXT({self.opcode.length})"
-        if len(self.pushed) == 1:  # it may also go to the TIA
+        if len(self.pushed) == 1:
             return f"{cycles} PUSH({self.pushed[0]}); {self.effects} {end}"
+        if self.pulls_one:
+            pull = f"PULL({self.opcode.code});"
+            return f"STACK_IS_NOT_EMPTY; {cycles} {pull} {self.effects} {end}"
         parts = [self.checks, cycles]
         if self.num_pulled > 0:
             parts = [
