@@ -38,17 +38,17 @@ unsigned read_chip(Machine& machine, unsigned address, std::int32_t cycle, unsig
   return (address & 0x0280) == 0x0080 ? state.ram[address & 0x7F] : read_chip(machine, address, cycle, bus);
 }
 
-constexpr unsigned kUnknownAddress = 0x10000;
+constexpr unsigned kUnknown = 0x10000;
 
-/// What JMP finds at `pointer`, the second byte in the page of the first, if that is RAM or ordinary ROM.
-[[gnu::noinline]] unsigned jump_target(const Machine& machine, unsigned pointer) {
+/// The word at `pointer`, its second byte in the page of the first as JMP wants it, if that is RAM or ordinary ROM.
+[[gnu::noinline]] unsigned word_at(const Machine& machine, unsigned pointer) {
   const unsigned second = (pointer & 0xFF00) | ((pointer + 1) & 0xFF);
   const Cartridge& cartridge = machine.cartridge;
   const MachineState& state = machine.state;
   if ((pointer & 0x1280) == 0x0080 && (second & 0x0080) != 0) {
     return state.ram[pointer & 0x7F] | unsigned{state.ram[second & 0x7F]} << 8;
   }
-  if ((pointer & 0x1000) == 0 || !cartridge.is_plain(pointer) || !cartridge.is_plain(second)) return kUnknownAddress;
+  if ((pointer & 0x1000) == 0 || !cartridge.is_plain(pointer) || !cartridge.is_plain(second)) return kUnknown;
   const auto rom_byte = [&](unsigned address) {
     return unsigned{cartridge.rom()[Cartridge::offset(state.cartridge, address)]};
   };
@@ -132,9 +132,9 @@ void run_cpu(Machine& machine, std::int32_t max_instructions) {
 #define INDEXED(index) \
   base = OPERAND;      \
   address = (base + (index)) & 0xFFFF
-#define INDIRECT                           \
-  address = jump_target(machine, OPERAND); \
-  if (address == kUnknownAddress) goto handler_bus
+#define POINTER(pointer)                 \
+  address = word_at(machine, (pointer)); \
+  if (address == kUnknown) goto handler_bus
 #define X_INDIRECT                                                   \
   {                                                                  \
     const unsigned pointer = (OPERAND + x) & 0xFF;                   \

@@ -114,6 +114,11 @@ class FastControl(Translation):
         self.names["pc"] = f"(PC + {1 + self.num_fetched})"
         return super().expression(node)
 
+    def statement(self, node: ast.stmt) -> str:
+        """Leave out a fetch of which nothing is used."""
+        text = super().statement(node)
+        return "" if text.startswith("OPERAND_BYTE") else text
+
     def assignment(self, name: str, value: str) -> str:
         """Remember the target, substitute t later, and let the rest happen after the checks."""
         if name == "t":
@@ -141,6 +146,9 @@ class FastControl(Translation):
         if function == "fetch":
             self.num_fetched += 1
             return f"OPERAND_BYTE({self.num_fetched - 1})"
+        if function == "read_word":
+            self.checks += f" POINTER({arguments[0]});"
+            return "address"
         return super().call(function, arguments)
 
     def body(self) -> str:
@@ -163,11 +171,9 @@ class FastControl(Translation):
         if self.pushed:
             parts = [f"STACK_TAKES({len(self.pushed)});", *parts]
             parts += [f"RAM(sp - {i}) = BYTE({value});" for i, value in enumerate(self.pushed)]
-            parts.append(f"sp -= {len(self.pushed)};")
+            parts += [f"sp -= {len(self.pushed)};", self.effects]
         return " ".join([*parts, end])
 
-
-FAST_CONTROLS = {"JMP_abs", "JMP_ind", "JSR_own", "RTS_imp", "PHA_imp", "PLA_imp", "PHP_imp", "PLP_imp"}
 
 # Effective addresses. Those that have to be read leave the instruction to the other interpreter if
 # that is not easy.
@@ -177,7 +183,7 @@ ADDRESSES = {
     "abs": "ABSOLUTE",
     "abx": "INDEXED(x)",
     "aby": "INDEXED(y)",
-    "ind": "INDIRECT",
+    "ind": "POINTER(OPERAND)",
     "izx": "X_INDIRECT",
     "izy": "INDIRECT_Y",
 }
@@ -204,7 +210,7 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
             (f"{name}_away", f"BRANCH_AWAY({condition})"),
         ]
     if kind == "control":
-        return [(name, FastControl(opcode).body())] if name in FAST_CONTROLS else []
+        return [(name, FastControl(opcode).body())] if opcode.mnemonic != "JAM" else []
     operation = translated(opcode)
     if mode in ("imp", "acc"):
         return [(name, f"{start} {operation} {end}")]
