@@ -5,7 +5,7 @@
 #include <array>
 #include <cstring>
 
-#include "rndfast/console/cpu.hpp"
+#include "rndfast/console/fast_interpreter.hpp"
 #include "rndfast/console/riot.hpp"
 #include "rndfast/console/tia.hpp"
 
@@ -35,7 +35,8 @@ Machine Atari2600::machine(const Board& board, MachineState& state, const std::u
   const std::int32_t lines_above = state.tia.was_reset_in_frame ? board.first_line : 0;
   const Window window = {board.first_line, height_ + lines_above};
   if (state.tia.row >= kMaxScreenHeight) picture = nullptr;  // as finish_line() has left it
-  return {state, board.cartridge, window, board.allows_hmove_blanks, picture, shades, is_literal, board.simd_level};
+  return {state,   board.cartridge, board.program, window,          board.allows_hmove_blanks,
+          picture, shades,          is_literal,    board.simd_level};
 }
 
 void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {
