@@ -1,0 +1,47 @@
+"""The documentation against the code: what it lists is what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny import NUM_ENVS, STEPS, tiny_config
+
+from rndfast.runs.metrics import read_metrics
+from rndfast.runs.train import train
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def names_in_first_cells(page: Path) -> list[str]:
+    """What stands between backquotes in the first cell of each row of a page's tables."""
+    cells = [line.split("|")[1] for line in page.read_text().splitlines() if line.startswith("| `")]
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize(
+    ("heads", "ppo"),
+    [
+        ({"ext", "int"}, {}),
+        ({"combined"}, {"two_value_heads": False, "ext_gamma": 0.99, "int_gamma": 0.99}),
+    ],
+)
+def test_every_metric_that_a_run_writes_is_explained_and_no_other(
+    tmp_path: Path, heads: set[str], ppo: dict[str, Any]
+) -> None:
+    config = tiny_config(tmp_path / "run", total_transitions=NUM_ENVS * STEPS)
+    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, **ppo))
+    train(config, view=lambda update: None)
+    (row,) = read_metrics(config.run.run_dir / "metrics.jsonl")
+
+    explained = names_in_first_cells(ROOT / "docs" / "metrics.md")
+    assert len(explained) == len(set(explained))
+    of_other_heads = {
+        pattern.format(head)
+        for head in {"ext", "int", "combined"} - heads
+        for pattern in ("losses/{}_value", "rollout/{}_explained_variance")
+    }
+    assert set(explained) - of_other_heads == row.keys()
