@@ -45,3 +45,26 @@ def test_every_metric_that_a_run_writes_is_explained_and_no_other(
         for pattern in ("losses/{}_value", "rollout/{}_explained_variance")
     }
     assert set(explained) - of_other_heads == row.keys()
+
+
+def test_every_module_is_on_the_map_and_no_other() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    on_the_map = set(re.findall(r"\[`[^`]+`\]\(\.\./([^)]+)\)", page))
+    python = (ROOT / "python" / "rndfast").rglob("*.py")
+    modules = {path for path in python if not path.name.startswith("__")}
+    folders = {path for path in (ROOT / "csrc" / "rndfast").iterdir() if path.is_dir()}
+    folders.add(ROOT / "csrc" / "bindings")
+    assert on_the_map == {str(path.relative_to(ROOT)) for path in modules | folders}
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    targets = [page.parent / link for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)]
+    if page.name != "log.md":  # which says what was, under the names of the time
+        paths = re.findall(r"`((?:\.ci|csrc|docs|examples|python|tests)/[\w./]+)", text)
+        targets += [ROOT / path for path in paths]
+    assert [str(target) for target in targets if not target.exists()] == []
