@@ -67,7 +67,7 @@ constexpr std::array kDifficulties = {kValues...};
 
 /// 100 * cube + variant, for 51 cubes of 3 variants.
 constexpr auto kVideoCubeModes = [] {
-  std::array<std::int16_t, 51 * 3> modes{};
+  std::array<std::int16_t, std::size_t{51} * 3> modes{};
   for (std::size_t i = 0; i < modes.size(); ++i) modes[i] = static_cast<std::int16_t>(100 * (i / 3) + i % 3);
   return modes;
 }();
