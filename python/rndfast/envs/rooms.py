@@ -14,8 +14,8 @@ class Rooms:
     """Rooms of the episodes under way, and the first visit ever to each.
 
     ``visited``: ``(N, 256)`` bool. ``first_visits``: ``(256,)`` int64, transitions over all
-    environments up to the step that ended there; `NEVER` before. In games whose rooms are not
-    known, no room is ever marked.
+    environments up to the step that ended there; `NEVER` before. Both are empty of rooms where the
+    game has none.
 
     Args:
         num_envs: N.
@@ -28,14 +28,14 @@ class Rooms:
     def note(
         self, envs: slice, info: dict[str, Any], ended: NDArray[np.bool_], transitions: int
     ) -> list[int]:
-        """Mark the rooms that a step of some environments has shown.
+        """Take in a step of some environments.
 
         Args:
             envs: The environments.
-            info: What the step returned, with same-step autoreset: ``room`` and, if an episode
-                ended, ``final_info``.
+            info: Of the step, with same-step autoreset: ``room`` and, where an episode ended,
+                ``final_info``.
             ended: ``(n,)``: whose episode ended.
-            transitions: Transitions over all environments up to this step.
+            transitions: Up to this step.
 
         Returns:
             The number of rooms of each episode that ended.
@@ -53,7 +53,7 @@ class Rooms:
 
 
 def earliest_visits(first_visits: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """``(256,)``: the earliest of several processes' first visits to each room."""
+    """``(256,)``: first visits of several processes' environments together."""
     visits = np.stack(first_visits)
     earliest = np.where(visits == NEVER, np.iinfo(np.int64).max, visits).min(axis=0)
     found: NDArray[np.int64] = np.where((visits != NEVER).any(axis=0), earliest, NEVER)
