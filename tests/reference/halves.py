@@ -1,4 +1,4 @@
-"""Stepping some environments at a time, for test environments that only step all of them."""
+"""`send` and `recv` for test environments that can only step all of their copies at once."""
 
 from __future__ import annotations
 
