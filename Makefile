@@ -10,7 +10,7 @@ SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-python test-cpp lint format types stubs sanitize fuzz exactness package bench instructions clean
+.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness package bench instructions clean
 
 help:  ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -43,11 +43,15 @@ test-cpp: .venv/installed
 	cmake --build --preset release
 	ctest --preset release
 
-lint: setup  ## check style, formatting and spelling
+lint: setup  ## check style, formatting, spelling and which way imports point
 	ruff check
 	ruff format --check
+	lint-imports --no-logo
 	clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp')
 	codespell $$(git ls-files | grep -v third_party)
+
+tidy: setup  ## look for likely bugs in the C++ code with clang-tidy
+	run-clang-tidy.py -quiet -hide-progress -p $$(dirname $$(ls -t build/cp*/compile_commands.json | head -1)) -extra-arg=-Wno-error
 
 format: setup  ## apply the formatting
 	ruff check --fix

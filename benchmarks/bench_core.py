@@ -40,20 +40,26 @@ from rndfast import _core
 
 Array = NDArray[Any]
 STEPS, ENVS, STACK, SIZE = 128, 128, 4, 84
-MINIBATCH = 4096  # a quarter of the rollout: one of the paper's four minibatches
+# Transitions of one of the paper's four minibatches.
+MINIBATCH = STEPS * ENVS // 4
 GAMMA, GAE_LAMBDA, CLIP = 0.99, 0.95, 5.0
-PART = 1 << 16
+# Numbers that are compared at once.
+COMPARED_SIZE = 1 << 16
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to do it. ``view(run())`` is what is compared; ``run`` alone is timed."""
+    """One way to do it. ``view(run())`` is what is compared; ``run`` alone is timed.
+
+    ``goal`` is the least ratio of its CPU time to that of rndfast that counts as success. ``atol``
+    is how far its results may be from those of rndfast, if that is more than the question allows.
+    """
 
     name: str
     run: Callable[[], Any]
     repeats: int
-    goal: float | None = None  # least CPU time of this one / CPU time of rndfast
-    atol: float = 0.0  # largest difference from rndfast, besides the question's
+    goal: float | None = None
+    atol: float = 0.0
     view: Callable[[Any], Any] = lambda result: result
 
 
@@ -69,7 +75,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result."""
+    """One line of the result.
+
+    ``user_ms`` is the mean CPU time without the operating system's, which goes into page faults of
+    new memory. The ratios are of CPU and user time to those of rndfast.
+    """
 
     question: str
     contestant: str
@@ -78,9 +88,9 @@ class Row:
     wall_min_ms: float
     wall_max_ms: float
     cpu_ms: float
-    user_ms: float  # mean; CPU time without the kernel's, which is page faults of new memory
-    ratio: float  # CPU time / that of rndfast
-    user_ratio: float  # user time / that of rndfast
+    user_ms: float
+    ratio: float
+    user_ratio: float
     goal: float | None
     largest_difference: float
 
@@ -102,8 +112,8 @@ def largest_difference(actual: Any, expected: Any, rtol: float, atol: float) -> 
             raise ValueError(f"results must have one shape, got {left.shape} and {right.shape}")
         flat_left, flat_right = left.reshape(-1), right.reshape(-1)
         # in parts that stay in the cache: float64 copies of the whole would take gigabytes
-        for begin in range(0, left.size, PART):
-            part = slice(begin, begin + PART)
+        for begin in range(0, left.size, COMPARED_SIZE):
+            part = slice(begin, begin + COMPARED_SIZE)
             wide_left, wide_right = (a[part].astype(np.float64) for a in (flat_left, flat_right))
             difference = np.abs(wide_left - wide_right)
             if not (difference <= atol + rtol * np.abs(wide_right)).all():

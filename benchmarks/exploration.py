@@ -27,19 +27,9 @@ import numpy as np
 
 from rndfast.bench.bench import hardware, versions
 from rndfast.commands.arguments import parse_train
-from rndfast.commands.plot import (
-    EPISODES,
-    RETURN,
-    ROOMS,
-    Run,
-    bootstrap_interval,
-    group_runs,
-    iqm,
-    load_run,
-    require_figure,
-    write_figure,
-)
+from rndfast.commands.plot import RETURN, ROOMS, group_runs, require_figure, write_figure
 from rndfast.config import Config, load_run_config
+from rndfast.runs.curves import EPISODES, Run, bootstrap_interval, iqm, load_run
 from rndfast.runs.metrics import read_metrics
 
 # flags of `rndfast train`
@@ -63,8 +53,10 @@ TASKS = {
     "montezuma": ["--preset=laptop", "--total-transitions=1000000"],
 }
 ALGORITHMS = {"PPO": ["--int-coef=0"], "RND": []}
-FIRST_SEED = 11  # 1 to 5 served to choose the settings of `classic`
-LAST = 0.1  # share of the transitions whose episodes count
+# Seeds from here on; 1 to 5 served to choose the settings of `classic`.
+FIRST_SEED = 11
+# The final return is of episodes that end in this last fraction of the transitions.
+FINAL_FRACTION = 0.1
 
 
 class Job:
@@ -164,7 +156,7 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
 def final_return(run: Run) -> float:
     """Mean return of the episodes that ended in the last tenth; NaN if none did."""
     transitions = run.transitions()
-    is_last = transitions > (1 - LAST) * transitions[-1]
+    is_last = transitions > (1 - FINAL_FRACTION) * transitions[-1]
     returns, episodes = run.column(RETURN)[is_last], run.column(EPISODES)[is_last]
     has_ended = episodes > 0
     if not has_ended.any():

@@ -20,11 +20,11 @@
 #include "rndfast/common/random.hpp"
 #include "rndfast/common/simd.hpp"
 #include "rndfast/common/thread_pool.hpp"
+#include "rndfast/env/area_resize.hpp"
 #include "rndfast/env/atari_env.hpp"
 #include "rndfast/games/game_console.hpp"
-#include "rndfast/env/area_resize.hpp"
-#include "rndfast/learner/frame_gather.hpp"
 #include "rndfast/learner/discounted_return_filter.hpp"
+#include "rndfast/learner/frame_gather.hpp"
 #include "rndfast/learner/gae.hpp"
 #include "rndfast/learner/running_moments.hpp"
 
@@ -186,8 +186,8 @@ void count_console(SimdLevel level, bool wants_picture) {
   });
 }
 
-void count_env_steps(SimdLevel level) {
-  const EnvPlan plan(sample_game(), tests::sample_rom(), {}, level);
+void count_env_steps(SimdLevel level, const EnvSettings& settings) {
+  const EnvPlan plan(sample_game(), tests::sample_rom(), settings, level);
   std::vector<std::uint8_t> stack(plan.observation_size());
   std::vector<std::uint8_t> final_stack(plan.observation_size());
   const auto env = std::make_unique<AtariEnv>();
@@ -223,7 +223,9 @@ constexpr Kernel kKernels[] = {
     {"pool and resize, 2 pictures", [](SimdLevel level) { count_resize(level, true); }},
     {"console, 60 frames not drawn", [](SimdLevel level) { count_console(level, false); }},
     {"console, 60 frames drawn", [](SimdLevel level) { count_console(level, true); }},
-    {"environment, 15 steps", count_env_steps},
+    {"environment, 15 steps", [](SimdLevel level) { count_env_steps(level, {}); }},
+    {"environment, 15 steps, pooled in colour",
+     [](SimdLevel level) { count_env_steps(level, {.pool_before_grey = true}); }},
 };
 
 /// Prints what counts depend on besides the sources, and the kernels, as lines "name: value".

@@ -30,7 +30,8 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "build/instructions/rndfast_instructions"
 RECORD = Path(__file__).with_suffix(".json")
-LEVEL = "avx2"  # the best instruction set that valgrind knows
+# The best instruction set that valgrind knows.
+LEVEL = "avx2"
 # of the C library's copies, one that does not depend on the processor's maker and caches
 GLIBC_TUNABLES = "glibc.cpu.hwcaps=-ERMS,-FSRM:glibc.cpu.x86_non_temporal_threshold=0x10000000"
 TOLERANCE = 0.01

@@ -11,36 +11,23 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from rndfast.config import load_run_config
-from rndfast.runs.metrics import Metrics, read_metrics
+from rndfast.runs.curves import Array, load_run, trailing_average
 from rndfast.runtime.timeline import PHASES
 
-WINDOW_ROLLOUTS = 20  # of the moving average
-
-
-def column(rows: list[Metrics], key: str) -> NDArray[np.float64]:
-    """Values of a metric; NaN where a rollout has none."""
-    return np.array([np.nan if row[key] is None else row[key] for row in rows], np.float64)
-
-
-def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Moving average over the rollouts that have a value."""
-    kernel = np.ones(min(WINDOW_ROLLOUTS, len(values)))
-    present = np.isfinite(values)
-    sums = np.convolve(np.where(present, values, 0.0), kernel)[: len(values)]
-    counts = np.convolve(present, kernel)[: len(values)]
-    averages = np.full(len(values), np.nan)
-    np.divide(sums, counts, out=averages, where=counts > 0)
-    return averages
+# Curves are averages over the last rollouts, at most this many.
+WINDOW_ROLLOUTS = 20
 
 
 def plot_run(run_dir: Path, output: Path) -> None:
     """Write the figure."""
-    rows = read_metrics(run_dir / "metrics.jsonl")
-    config = load_run_config(run_dir)
-    millions = column(rows, "transitions") / 1e6
+    run = load_run(run_dir)
+    config = run.config
+    millions = run.transitions() / 1e6
+
+    def smooth(values: Array) -> Array:
+        return trailing_average(values, np.ones(len(values)), WINDOW_ROLLOUTS)
+
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3).ravel()
@@ -62,14 +49,14 @@ def plot_run(run_dir: Path, output: Path) -> None:
     }
     for axis, (title, keys) in zip(axes, curves.items(), strict=False):
         for label, key in keys.items():
-            axis.plot(millions, smooth(column(rows, key)), label=label, linewidth=1)
+            axis.plot(millions, smooth(run.column(key)), label=label, linewidth=1)
         axis.set(title=title, xlabel="million transitions")
         axis.legend(fontsize="small")
     for axis in (axes[2], axes[4]):
         axis.set_yscale("log")
 
-    total_s = column(rows, "perf/iteration_s")
-    shares = [smooth(column(rows, f"perf/{phase}_s") / total_s) for phase in PHASES]
+    total_s = run.column("perf/iteration_s")
+    shares = [smooth(run.column(f"perf/{phase}_s") / total_s) for phase in PHASES]
     axes[5].stackplot(millions, shares, labels=PHASES)
     axes[5].set(title="share of the wall time", xlabel="million transitions", ylim=(0, 1))
     axes[5].legend(fontsize="small", loc="center right")

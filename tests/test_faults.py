@@ -173,7 +173,7 @@ def test_the_paper_preset_is_the_papers_table() -> None:
 
 
 def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("rndfast.runs.train")
+    module = importlib.import_module("rndfast.envs.make")
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(
         module, "AtariVectorEnv", lambda game, **settings: made.append({"game": game} | settings)

@@ -11,6 +11,7 @@
 #include "array.hpp"
 #include "bindings.hpp"
 #include "rndfast/env/atari_batch.hpp"
+#include "scalar.hpp"
 
 namespace rndfast::bindings {
 using namespace py::literals;
@@ -19,6 +20,7 @@ namespace {
 
 constexpr const char* kAtariBatchDoc = R"(The engine of :class:`rndfast.AtariVectorEnv`, which documents the settings.
 
+Further keyword arguments are settings; `settings` names them. Those that are left out have their defaults.
 Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
 Every call names its environments, and only one call at a time may be under way for each.
 )";
@@ -130,6 +132,8 @@ class Batch {
   py::array take_trace() { return record_array(batch_->take_trace()); }
 
   void require_owner() const { batch_->require_owner(); }
+  py::dict settings() const;
+  std::size_t num_envs() const { return batch_->num_envs(); }
   std::size_t num_threads() const { return batch_->num_threads(); }
   std::vector<int> action_set() const {
     std::vector<int> actions;
@@ -252,11 +256,60 @@ class Batch {
   std::unique_ptr<AtariBatch> batch_;  // last: its threads write to the results of calls_ until they end
 };
 
-Autoreset parse_autoreset(const std::string& name) {
-  if (name == "NextStep") return Autoreset::kNextStep;
-  if (name == "SameStep") return Autoreset::kSameStep;
-  if (name == "Disabled") return Autoreset::kDisabled;
-  throw py::value_error("autoreset_mode must be 'NextStep', 'SameStep' or 'Disabled', got '" + name + "'");
+// How the value of each kind of setting comes from Python, and goes there. None leaves a choice at its default.
+
+void set(EnvSettings& settings, const NumberField<float>& field, const Game&, py::handle value) {
+  settings.*field.member = require_probability(float_of(field.name, value, field.low, field.high));
+}
+
+void set(EnvSettings& settings, const NumberField<std::int32_t>& field, const Game&, py::handle value) {
+  settings.*field.member = static_cast<std::int32_t>(int_of(field.name, value, field.low, field.high));
+}
+
+void set(EnvSettings& settings, const SwitchField& field, const Game&, py::handle value) {
+  settings.*field.member = bool_of(field.name, value);
+}
+
+template <typename Member, typename T>
+void set(EnvSettings& settings, const ChoiceField<Member, T>& field, const Game& game, py::handle value) {
+  if (value.is_none()) return;
+  settings.*field.member =
+      require_choice(field.name, game, game.*field.choices, int_of(field.name, value, 0, kNoLimit));
+}
+
+void set(EnvSettings& settings, const AutoresetField& field, const Game&, py::handle value) {
+  const auto found = std::ranges::find(kAutoresetNames, py::cast<std::string>(value));
+  if (found == kAutoresetNames.end()) {
+    throw py::value_error(std::string(field.name) + " must be 'NextStep', 'SameStep' or 'Disabled', got " +
+                          std::string(py::repr(value)));
+  }
+  settings.*field.member = static_cast<Autoreset>(found - kAutoresetNames.begin());
+}
+
+py::object python_of(Autoreset mode) { return py::str(std::string(kAutoresetNames[static_cast<std::size_t>(mode)])); }
+template <typename T>
+py::object python_of(const T& value) {
+  return py::cast(value);
+}
+
+py::dict Batch::settings() const {
+  py::dict values;
+  for_each_setting([&](const auto& field) { values[field.name] = python_of(batch_->plan().settings().*field.member); });
+  return values;
+}
+
+EnvSettings settings_of(const Game& game, const py::kwargs& arguments) {
+  EnvSettings settings;
+  std::size_t num_taken = 0;
+  for_each_setting([&](const auto& field) {
+    if (!arguments.contains(field.name)) return;
+    set(settings, field, game, arguments[field.name]);
+    ++num_taken;
+  });
+  if (num_taken != arguments.size()) {
+    throw py::type_error("AtariBatch got an unexpected keyword argument: " + std::string(py::repr(arguments)));
+  }
+  return settings;
 }
 
 }  // namespace
@@ -265,48 +318,17 @@ void bind_atari_batch(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(StepRecord, reward, reward_raw, episode_return, episode_length, lives, frame_number,
                        episode_frame_number, room, terminated, truncated, ram);
   py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
-      .def(
-          py::init([](const std::string& game, const py::bytes& rom, std::int64_t num_envs, std::int64_t num_threads,
-                      std::int64_t first_cpu, const std::string& simd, const std::string& autoreset_mode,
-                      std::optional<std::int64_t> mode, std::optional<std::int64_t> difficulty,
-                      std::int64_t max_num_frames_per_episode, double repeat_action_probability, std::int64_t frameskip,
-                      bool maxpool, bool grayscale, bool keeps_colors, std::int64_t img_height, std::int64_t img_width,
-                      std::int64_t stack_num, std::int64_t noop_max, bool use_fire_reset, bool episodic_life,
-                      bool life_loss_info, bool reward_clipping, bool full_action_space, bool ale_compatible) {
-            const auto int32 = [](const char* name, std::int64_t value, std::int64_t low,
-                                  std::int64_t high = kMaxInt32) {
-              return static_cast<std::int32_t>(require_int(name, value, low, high));
-            };
-            EnvSettings settings;
-            settings.game.repeat_action_probability = require_probability(repeat_action_probability);
-            settings.mode = require_mode(require_game(game), mode);
-            settings.difficulty = require_difficulty(require_game(game), difficulty);
-            settings.max_num_frames_per_episode = int32("max_num_frames_per_episode", max_num_frames_per_episode, 1);
-            settings.frameskip = int32("frameskip", frameskip, 1);
-            settings.maxpool = maxpool;
-            settings.grayscale = grayscale;
-            settings.keeps_colors = keeps_colors;
-            settings.img_height = int32("img_height", img_height, 1, 4096);
-            settings.img_width = int32("img_width", img_width, 1, 4096);
-            settings.stack_num = int32("stack_num", stack_num, 1, 1024);
-            settings.noop_max = int32("noop_max", noop_max, 0);
-            settings.use_fire_reset = use_fire_reset;
-            settings.episodic_life = episodic_life;
-            settings.life_loss_info = life_loss_info;
-            settings.reward_clipping = reward_clipping;
-            settings.full_action_space = full_action_space;
-            settings.ale_compatible = ale_compatible;
-            settings.autoreset = parse_autoreset(autoreset_mode);
-            const auto envs = static_cast<std::size_t>(require_int("num_envs", num_envs, 1, 65'536));
-            const auto threads = static_cast<std::size_t>(require_int("num_threads", num_threads, 0, 1024));
-            const auto cpu = int32("thread_affinity_offset", first_cpu, -1, 65'535);
-            return std::make_unique<Batch>(game, rom, envs, settings, threads, cpu, simd);
-          }),
-          "game"_a, "rom"_a, py::kw_only(), "num_envs"_a, "num_threads"_a, "thread_affinity_offset"_a, "simd"_a,
-          "autoreset_mode"_a, "mode"_a, "difficulty"_a, "max_num_frames_per_episode"_a, "repeat_action_probability"_a,
-          "frameskip"_a, "maxpool"_a, "grayscale"_a, "keeps_colors"_a, "img_height"_a, "img_width"_a, "stack_num"_a,
-          "noop_max"_a, "use_fire_reset"_a, "episodic_life"_a, "life_loss_info"_a, "reward_clipping"_a,
-          "full_action_space"_a, "ale_compatible"_a)
+      .def(py::init([](const std::string& game, const py::bytes& rom, const py::object& num_envs,
+                       const py::object& num_threads, const py::object& first_cpu, const std::string& simd,
+                       const py::kwargs& settings) {
+             const auto envs = static_cast<std::size_t>(int_of("num_envs", num_envs, 1, 65'536));
+             const auto threads = static_cast<std::size_t>(int_of("num_threads", num_threads, 0, 1024));
+             const auto cpu = static_cast<int>(int_of("thread_affinity_offset", first_cpu, -1, 65'535));
+             return std::make_unique<Batch>(game, rom, envs, settings_of(require_game(game), settings), threads, cpu,
+                                            simd);
+           }),
+           "game"_a, "rom"_a, py::kw_only(), "num_envs"_a, "num_threads"_a = 0, "thread_affinity_offset"_a = -1,
+           "simd"_a = "auto")
       .def("reset", &Batch::reset, "env_ids"_a, "seeds"_a,
            "Reset environments; a seed of -1 goes on with the present random stream.")
       .def("send", &Batch::send, "env_ids"_a, "actions"_a, "out"_a = py::none(),
@@ -321,6 +343,8 @@ void bind_atari_batch(py::module_& m) {
       .def("take_trace", &Batch::take_trace, kTakeTraceDoc)
       .def("require_owner", &Batch::require_owner, "Raise RuntimeError in a forked process.")
       .def_property_readonly("is_idle", &Batch::is_idle, "Whether no step is under way.")
+      .def_property_readonly("settings", &Batch::settings, "The settings in force, by name.")
+      .def_property_readonly("num_envs", &Batch::num_envs, "Environments.")
       .def_property_readonly("num_threads", &Batch::num_threads, "Worker threads.")
       .def_property_readonly("action_set", &Batch::action_set, "The Arcade Learning Environment's numbers of actions.");
 }

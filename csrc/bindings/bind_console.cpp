@@ -75,12 +75,12 @@ class Console {
     const GameSettings settings = {.repeat_action_probability = require_probability(repeat_action_probability),
                                    .max_num_frames_per_episode = static_cast<std::int32_t>(require_int(
                                        "max_num_frames_per_episode", max_num_frames_per_episode, 0, kMaxInt32))};
-    const auto checked_mode = require_mode(game_, mode);
-    const auto checked_difficulty = require_difficulty(game_, difficulty);
+    if (mode) require_choice("mode", game_, game_.modes, *mode);
+    if (difficulty) require_choice("difficulty", game_, game_.difficulties, *difficulty);
     console_->switch_on(board_);
     console_->load(board_, settings, static_cast<std::uint32_t>(random_seed));
-    console_->set_difficulty(checked_difficulty);
-    if (checked_mode) console_->set_mode(*checked_mode);
+    console_->set_difficulty(static_cast<std::uint8_t>(difficulty.value_or(0)));
+    if (mode) console_->set_mode(static_cast<std::int32_t>(*mode));
     if (mode || difficulty) console_->reset(board_);
   }
 
@@ -217,23 +217,14 @@ float require_probability(double value) {
   return std::strtof(text.data(), nullptr);
 }
 
-std::optional<std::int32_t> require_mode(const Game& game, std::optional<std::int64_t> mode) {
-  if (!mode) return std::nullopt;
-  if (std::ranges::find(game.modes, *mode) == game.modes.end()) {
-    throw py::value_error("mode of " + std::string(game.name) + " must be one of " + list_text(game.modes) + ", got " +
-                          std::to_string(*mode));
-  }
-  return static_cast<std::int32_t>(*mode);
+template <typename T>
+T require_choice(const char* name, const Game& game, std::span<const T> choices, std::int64_t value) {
+  if (std::ranges::find(choices, value) != choices.end()) return static_cast<T>(value);
+  throw py::value_error(std::string(name) + " of " + std::string(game.name) + " must be one of " + list_text(choices) +
+                        ", got " + std::to_string(value));
 }
-
-std::uint8_t require_difficulty(const Game& game, std::optional<std::int64_t> difficulty) {
-  if (!difficulty) return 0;
-  if (std::ranges::find(game.difficulties, *difficulty) == game.difficulties.end()) {
-    throw py::value_error("difficulty of " + std::string(game.name) + " must be one of " +
-                          list_text(game.difficulties) + ", got " + std::to_string(*difficulty));
-  }
-  return static_cast<std::uint8_t>(*difficulty);
-}
+template std::int16_t require_choice(const char*, const Game&, std::span<const std::int16_t>, std::int64_t);
+template std::uint8_t require_choice(const char*, const Game&, std::span<const std::uint8_t>, std::int64_t);
 
 void bind_console(py::module_& m) {
   m.def(

@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "rndfast/common/thread_pool.hpp"
@@ -24,8 +25,9 @@ inline constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max
 /// Each throws ValueError unless the value is one that consoles and environments take.
 const Game& require_game(const std::string& name);
 std::int64_t require_int(const char* name, std::int64_t value, std::int64_t low, std::int64_t high);
-std::optional<std::int32_t> require_mode(const Game& game, std::optional<std::int64_t> mode);
-std::uint8_t require_difficulty(const Game& game, std::optional<std::int64_t> difficulty);
+/// `choices`: those that the game has of what is called `name`.
+template <typename T>
+T require_choice(const char* name, const Game& game, std::span<const T> choices, std::int64_t value);
 /// The probability as the Arcade Learning Environment keeps it: six digits, read back as a float.
 float require_probability(double value);
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A conformance test for vector environments of Gymnasium 1.4, which itself has none.
 
-One idea: with independent random streams, what one environment of a batch shows depends on its seed
-and actions alone. So the same episodes must come out in every autoreset mode, after any misuse and
-whatever happens to the other environments or to the arrays that were returned; the checker plays
-them again and again and compares.
+The environments of a batch have independent random streams, so what one of them shows depends on
+its seed and its actions alone. The same episodes must therefore come out in every autoreset mode,
+after any misuse, and whatever happens to the other environments or to the arrays that were
+returned. The checker plays the same episodes many times, under such changes, and compares.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def check_vector_env(
 ) -> None:
     """Check that a vector environment keeps the rules of Gymnasium 1.4, and survives misuse.
 
-    It takes a function and not an environment, since many rules compare copies: of equal seeds, of
-    different modes, closed or misused ones. Some dozens are made and closed. Actions are sampled
-    from the single action space.
+    It takes a function that makes environments, since many rules compare several of them: with
+    equal seeds, in different modes, closed or misused ones. Some dozens are made and closed.
+    Actions are sampled from the single action space.
 
     Args:
         make_env: Called with ``autoreset_mode=`` an `AutoresetMode`; returns a new environment of

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tests.commands.error_lines import error_of
 from tests.reference.learner import ToyEnv, newest, rnd_of, small_config, small_learner
 from tests.tiny import SIDE
 
@@ -172,18 +173,13 @@ def test_without_matplotlib_it_says_so(
     ],
 )
 def test_a_wrong_argument_gives_one_line_and_leaves_nothing(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    empty_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench, "measure_update", None)  # nothing gets that far
-    assert main(["bench", "--quick", *arguments]) == 1
-    assert capsys.readouterr().err.strip() == f"rndfast: error: {message}"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    (empty_dir / "file").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "measure_update", None)  # nothing gets that far
+        assert error_of(capsys, "bench", "--quick", *arguments) == message
+    assert [path.name for path in empty_dir.iterdir()] == ["file"]
 
 
 def test_bad_flags_exit_with_code_2() -> None:

@@ -16,8 +16,8 @@ import pytest
 from benchmarks import exploration
 
 from rndfast.commands.main import main
-from rndfast.commands.plot import Run
 from rndfast.config import PRESETS, Config, EnvConfig
+from rndfast.runs.curves import Run
 from rndfast.runs.metrics import read_metrics
 
 ROLLOUT = PRESETS["classic"].rollout_transitions

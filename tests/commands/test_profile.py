@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.commands.error_lines import error_of
 from tests.tiny import NUM_ENVS, SIDE, STEPS, tiny_config
 
 from rndfast.commands.main import main
@@ -206,7 +207,7 @@ def test_waits_end_with_the_next_work_or_the_phase() -> None:
         for thread in thread_names(SPANS)[1:]
     }
     found = [
-        (wait.thread, wait.piece.phase, wait.piece.start_ns // 10**6, wait.ns // 10**6)
+        (wait.thread, wait.time.phase, wait.time.start_ns // 10**6, wait.ns // 10**6)
         for wait in find_waits(work, phases)
     ]
     assert found == [
@@ -248,20 +249,12 @@ def test_the_summary_adds_up() -> None:
     ],
 )
 def test_what_cannot_work_is_known_before_training(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    empty_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rndfast.commands.profile.train", lambda *_, **__: pytest.fail("it trains"))
-    assert main(["profile", *arguments]) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("rndfast: error: ")
-    assert message in lines[0]
-    assert list(tmp_path.iterdir()) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rndfast.commands.profile.train", lambda *_, **__: pytest.fail("it trains"))
+        assert message in error_of(capsys, "profile", *arguments)
+    assert list(empty_dir.iterdir()) == []
 
 
 def test_flags_go_before_the_file_and_the_file_before_the_preset(settings: Path) -> None:

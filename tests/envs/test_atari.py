@@ -9,6 +9,7 @@ ale-py takes 0.2 s to load a ROM, at construction and again at a seeded reset: h
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -26,8 +27,9 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from tests.reference.ale import AleVectorEnv
 
+from rndfast import _core
 from rndfast.envs.atari import AtariEnv, AtariVectorEnv, register_envs
-from rndfast.envs.games import GAMES, env_id
+from rndfast.envs.games import GAMES, env_id, rom_path
 
 Array = npt.NDArray[Any]
 Step = tuple[Array, Array, Array, Array, dict[str, Any]]
@@ -798,13 +800,20 @@ def test_the_single_env_plays_on_after_the_signal_of_a_lost_life() -> None:
             ({name: 1}, TypeError, f"{name} must be a bool, got int 1")
             for name in (
                 "full_action_space",
+                "ale_compatible",
                 "grayscale",
                 "maxpool",
+                "pool_before_grey",
                 "episodic_life",
                 "life_loss_info",
                 "reward_clipping",
                 "use_fire_reset",
             )
+        ),
+        (
+            {"pool_before_grey": True, "ale_compatible": True},
+            ValueError,
+            "pool_before_grey must be False with ale_compatible",
         ),
         ({"batch_size": 2}, TypeError, "unexpected keyword argument 'batch_size'"),
     ],
@@ -814,6 +823,41 @@ def test_a_bad_argument_is_named(
 ) -> None:
     with pytest.raises(error, match=message):
         AtariVectorEnv(**({"game": "pong"} | arguments))
+
+
+def test_the_core_has_the_same_settings_with_the_same_defaults() -> None:
+    core = _core.AtariBatch("pong", rom_path("pong").read_bytes(), num_envs=1).settings
+    explicit = {
+        name: parameter.default
+        for name, parameter in inspect.signature(AtariVectorEnv).parameters.items()
+        if name not in ("game", "num_envs", "num_threads", "thread_affinity_offset")
+    }
+    # what differs in kind: an enum, None for both switches at B, and what the core is told instead
+    explicit["autoreset_mode"] = explicit["autoreset_mode"].value
+    assert (explicit.pop("difficulty"), core.pop("difficulty")) == (None, 0)
+    assert (explicit.pop("render_mode"), core.pop("keeps_colors")) == (None, False)
+    assert explicit == core
+
+
+def test_every_setting_reaches_the_core() -> None:
+    default = AtariVectorEnv("pong")
+    for name, value in default._batch.settings.items():  # type: ignore[union-attr]
+        changed: Any = {"mode": 1, "difficulty": 2, "autoreset_mode": "SameStep"}.get(name)
+        if changed is None:
+            changed = (
+                not value if isinstance(value, bool) else value / 2 if value < 1 else value - 1
+            )
+        argument = {"render_mode": "rgb_array"} if name == "keeps_colors" else {name: changed}
+        envs = AtariVectorEnv("pong", **argument)
+        expected = default._batch.settings | {name: changed}  # type: ignore[union-attr]
+        assert envs._batch.settings == expected  # type: ignore[union-attr]
+        envs.close()
+    default.close()
+
+
+def test_the_core_refuses_a_setting_that_it_does_not_have() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument: .'mod': 1"):
+        _core.AtariBatch("pong", rom_path("pong").read_bytes(), num_envs=1, mod=1)
 
 
 def test_a_failed_construction_can_be_closed() -> None:

@@ -524,6 +524,54 @@ def test_a_truncated_episode_shows_its_last_two_frames(num_frames: int, maxpool:
     envs.close()
 
 
+# --- pooling in colour ------------------------------------------------------------------------
+
+
+def opencv_grey(rgb: Array) -> Array:
+    """OpenCV's RGB2GRAY."""
+    weighted = rgb.astype(np.int64) @ np.array([9798, 19235, 3735])
+    return ((weighted + 2**14) >> 15).astype(np.uint8)
+
+
+@pytest.mark.parametrize("game", ["private_eye", "ms_pacman", "montezuma_revenge"])
+def test_frames_can_be_pooled_in_colour_before_they_are_turned_grey(game: str) -> None:
+    settings = PAPER | FULL_SCREEN
+    envs = AtariVectorEnv(game, 1, pool_before_grey=True, full_action_space=True, **settings)
+    grey_first = AtariVectorEnv(game, 1, full_action_space=True, **settings)
+    oracle = make_ale(rom_file(game), seed=2)
+    oracle.reset_game()
+    obs, _ = envs.reset(seed=2)
+    grey_first.reset(seed=2)
+    np.testing.assert_array_equal(obs[0, -1], oracle.getScreenGrayscale())  # of a single frame
+    rng = np.random.default_rng(3)
+    num_different = 0
+    for step in range(150):
+        action = int(rng.integers(18))
+        screens = []
+        for _ in range(4):
+            oracle.act(action)
+            screens.append(oracle.getScreenRGB())
+        obs, *_ = envs.step(np.array([action]))
+        expected = opencv_grey(np.maximum(*screens[-2:]))
+        np.testing.assert_array_equal(obs[0, -1], expected, err_msg=f"step {step}")
+        num_different += int((grey_first.step(np.array([action]))[0][0, -1] != expected).sum())
+    assert num_different > 0  # the order matters
+    envs.close()
+    grey_first.close()
+
+
+def test_pooling_in_colour_changes_nothing_where_nothing_is_pooled_or_turned_grey() -> None:
+    for unused in ({"maxpool": False}, {"frameskip": 1}, {"grayscale": False}):
+        results = []
+        for pool_before_grey in (False, True):
+            envs = AtariVectorEnv(
+                "ms_pacman", 2, pool_before_grey=pool_before_grey, **unused, **PAPER, **TINY
+            )
+            results.append(digest([envs.reset(seed=0), play(envs, 40)]))
+            envs.close()
+        assert results[0] == results[1], unused
+
+
 def test_after_a_lost_life_the_same_game_goes_on_with_one_step_of_noop() -> None:
     envs = AtariVectorEnv("breakout", 1, episodic_life=True, **PAPER, **FULL_SCREEN)
     oracle = make_ale(rom_file("breakout"), seed=4)
@@ -812,32 +860,9 @@ def test_one_hash_for_any_number_of_threads() -> None:
 
 def core_batch(game: str, simd: str, **changes: Any) -> Any:
     """Make the engine itself, which alone can be told an instruction set."""
-    settings: dict[str, Any] = {
-        "num_envs": 4,
-        "num_threads": 1,
-        "thread_affinity_offset": -1,
-        "autoreset_mode": "SameStep",
-        "mode": None,
-        "difficulty": None,
-        "max_num_frames_per_episode": 200,
-        "repeat_action_probability": 0.25,
-        "frameskip": 4,
-        "maxpool": True,
-        "grayscale": True,
-        "keeps_colors": False,
-        "img_height": 84,
-        "img_width": 84,
-        "stack_num": 4,
-        "noop_max": 30,
-        "use_fire_reset": True,
-        "episodic_life": False,
-        "life_loss_info": False,
-        "reward_clipping": True,
-        "full_action_space": False,
-        "ale_compatible": False,
-    }
     rom = rom_file(game).read_bytes()
-    return _core.AtariBatch(game, rom, simd=simd, **(settings | changes))
+    settings: dict[str, Any] = {"max_num_frames_per_episode": 200, "autoreset_mode": "SameStep"}
+    return _core.AtariBatch(game, rom, num_envs=4, num_threads=1, simd=simd, **(settings | changes))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,23 @@ import time
 import pytest
 from tests.reference.isolated import run_isolated
 from tests.reference.micro_roms import (
+    BNE,
+    COLUP0,
+    DEX,
+    ENABL,
+    ENAM0,
+    HMOVE,
+    JMP,
     KINDS,
+    LDA,
+    LDX,
+    NOP,
+    NOP_ZP,
+    RESBL,
+    RESM0,
+    RESM1,
+    STA_ZP,
+    WSYNC,
     Program,
     difference,
     make_program,
@@ -69,6 +85,28 @@ REPRODUCERS = {
 @pytest.mark.parametrize("name", REPRODUCERS)
 def test_differences_found_before(name: str) -> None:
     [outcome] = run_isolated(difference, [(REPRODUCERS[name], 0)], timeout=30)
+    assert (outcome.failure, outcome.value) == (None, None)
+
+
+def pause(cycles: int) -> bytes:
+    """Pass that many cycles, 0 or at least 2."""
+    return bytes((NOP_ZP, 0x80)) * (cycles % 2) + bytes((NOP,)) * ((cycles - cycles % 2 * 3) // 2)
+
+
+# a register, the cycles from a line's start to HMOVE, and those from HMOVE to the register's strobe
+STROBES = [(RESM0, 3, 20), (RESM1, 3, 3), (RESBL, 3, 3), (RESBL, 3, 7), (RESBL, 3, 6)]
+STROBES += [(RESBL, 78, 18), (RESBL, 5, 18)]
+
+
+@pytest.mark.parametrize(("register", "hmove", "strobe"), STROBES)
+def test_strobes_soon_after_hmove(register: int, hmove: int, strobe: int) -> None:
+    show = bytes((LDA, 2, STA_ZP, ENAM0, STA_ZP, ENAM0 + 1, STA_ZP, ENABL, LDA, 0x46))
+    show += bytes((STA_ZP, COLUP0, STA_ZP, COLUP0 + 1, STA_ZP, COLUP0 + 2))
+    line = bytes((STA_ZP, WSYNC)) + pause(hmove - 3) + bytes((STA_ZP, HMOVE)) + pause(strobe - 3)
+    line += bytes((STA_ZP, register, STA_ZP, WSYNC))
+    lines = bytes((LDX, 110)) + line + bytes((DEX, BNE, 256 - len(line) - 3))
+    code = show + lines + bytes.fromhex(FRAME_END) + bytes((JMP, 0x00, 0xF0))
+    [outcome] = run_isolated(difference, [(rom(code.hex()), 0)], timeout=30)
     assert (outcome.failure, outcome.value) == (None, None)
 
 

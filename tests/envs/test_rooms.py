@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from tests.reference.learner import ToyEnv, small_config, small_learner
 
+from rndfast.envs.make import make_env
 from rndfast.envs.rooms import NEVER, Rooms, earliest_visits
 from rndfast.learner.make import make_learner
 from rndfast.learner.rollout import Rollout, collect, start_episodes
-from rndfast.runs.train import episode_metrics, make_env
+from rndfast.runs.figures import episode_metrics
 from rndfast.runtime.compute import CpuCompute
 
 Array = NDArray[Any]

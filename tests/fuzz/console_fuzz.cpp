@@ -117,7 +117,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::swap(repeated.atari, before.atari);
     repeated.random = before.random;
     repeated.play(move, (move & 1) != 0);
-    game.step(decoder, {drawn.atari->state().ram, drawn.atari->state().cartridge.ram});
+    game.decode(decoder, {drawn.atari->state().ram, drawn.atari->state().cartridge.ram});
     if (move % 4 == 0) require_same(drawn, undrawn);
   }
   require_same(drawn, undrawn);

@@ -19,13 +19,14 @@ from tests.reference.learner import ToyEnv, ToyVectorEnv, small_config
 from rndfast import RunningMoments
 from rndfast.config import Config
 from rndfast.envs.atari import AtariVectorEnv
+from rndfast.envs.make import make_env
+from rndfast.envs.protocol import SameStepEnv
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages, Backend, Minibatch
 from rndfast.learner.gpu import GpuBackend, acting_copy, moments_of_bytes
 from rndfast.learner.make import make_learner
 from rndfast.learner.ppo import compute_advantages, update
-from rndfast.learner.rollout import Rollout, SameStepEnv, collect, start_episodes
-from rndfast.runs.train import make_env
+from rndfast.learner.rollout import Rollout, collect, start_episodes
 from rndfast.runtime.compute import CpuCompute, GpuCompute
 
 Array = NDArray[Any]

@@ -32,11 +32,12 @@ from tests.reference.learner import (
 )
 
 from rndfast.config import Config
+from rndfast.envs.make import make_env
 from rndfast.learner.cpu import CpuBackend
 from rndfast.learner.make import make_learner
 from rndfast.learner.normalizer import Normalizer
 from rndfast.learner.rollout import EpisodeStatistics, Rollout, collect, start_episodes
-from rndfast.runs.train import episode_metrics, make_env
+from rndfast.runs.figures import episode_metrics
 from rndfast.runtime.compute import CpuCompute
 
 Array = NDArray[Any]

@@ -1,4 +1,4 @@
-"""Stepping some environments at a time, for test environments that only step all of them."""
+"""`send` and `recv` for test environments that can only step all of their copies at once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class SteppedTogether(ABC):
     """`send` and `recv` over `step`, which is called once every environment has its action."""
 
     num_envs: int
+    has_snapshots = True
+    render_fps = 30.0
+    pixel_aspect = 1.0
+    traced_threads = None
 
     def __init__(self) -> None:
         self._sent: list[tuple[Array, Array | None]] = []  # not yet received, oldest first
@@ -25,6 +29,10 @@ class SteppedTogether(ABC):
     @abstractmethod
     def step(self, actions: Array) -> Step:
         """Step all environments."""
+
+    def render(self) -> tuple[NDArray[np.uint8], ...]:
+        """Nothing to see."""
+        raise NotImplementedError
 
     def send(self, actions: Array, env_ids: Array, *, out: Array | None = None) -> None:
         """Keep the actions; step if they are the last."""

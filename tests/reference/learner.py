@@ -54,7 +54,7 @@ def policy_loss(
 def clipped_loss(
     log_probs: Array, old_log_probs: Array, advantages: Array, clip_coef: float
 ) -> float:
-    """PPO's clipped loss: a ratio earns nothing where it is already too far the better way."""
+    """PPO's clipped loss: beyond the clip range, a better ratio gains nothing more."""
     gains = []
     for log_prob, old_log_prob, advantage in zip(
         log_probs.tolist(), old_log_probs.tolist(), advantages.tolist(), strict=True
@@ -85,7 +85,7 @@ def predictor_loss(predicted: Array, target: Array, mask: Array) -> float:
 
 
 def total_loss(losses: dict[str, float], *, ent_coef: float, vf_coef: float) -> float:
-    """What one Adam minimises, for policy and predictor together."""
+    """The loss of policy and predictor together, which one Adam minimises."""
     values = losses["ext_value"] + losses["int_value"]
     return losses["policy"] + vf_coef * values - ent_coef * losses["entropy"] + losses["predictor"]
 
@@ -364,11 +364,11 @@ class ToyEnv(SteppedTogether):
         return observations, rewards.copy(), terminated, truncated, info
 
     def snapshot(self) -> bytes:
-        """Nothing, as nobody returns to it."""
+        """Return no bytes: no test restores this environment."""
         return b""
 
     def restore(self, snapshot: bytes) -> None:
-        """Never asked for."""
+        """Raise an error: no test restores this environment."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -352,7 +352,7 @@ def fill(rng: random.Random, pieces: dict[Piece, float], size: int) -> bytes:
 
 
 def plain_program(rng: random.Random, pieces: dict[Piece, float]) -> Program:
-    """Set up, then for ever: a frame's start, and pieces that are run a random number of times."""
+    """Set up, then repeat for ever: begin a frame, and run the pieces a random number of times."""
     beginning = setup(rng)
     code = beginning + frame_start(rng) + bytes((LDA, rng.randrange(1, 14), STA_ZP, 0xF1))
     body_at = len(code)
@@ -365,10 +365,11 @@ def plain_program(rng: random.Random, pieces: dict[Piece, float]) -> Program:
 
 
 def chaos(rng: random.Random) -> Program:
-    """Give random bytes, which run as they may, with stops in a third of the programs.
+    """Give random bytes, whatever they do, with instructions that stop in a third of the programs.
 
-    They cannot leave the cartridge. Code elsewhere has pieces of its own: the values that it reads
-    from the TIA depend on what came last on the bus, at a frame's start a read of ale-py's own.
+    They contain no jumps, so that they stay in the cartridge. Code outside of it is tried by other
+    pieces: what it reads from the TIA depends on the last access to the bus, which at a frame's
+    start is one that ale-py makes for itself.
     """
     stops = (rng.choice(JAMS),) if rng.random() < 0.3 else ()
     left_out = (*JAMS, *JUMPS, *range(BPL, 0x100, 0x20))
@@ -446,7 +447,7 @@ KINDS = (*PIECES, "chaos", *HOT_SPOTS)
 
 
 def make_program(kind: str, seed: int) -> Program:
-    """Write the program of a kind that a seed stands for."""
+    """Write the program that a kind and a seed stand for."""
     rng = random.Random(f"{kind} {seed}")
     if kind in PIECES:
         return plain_program(rng, PIECES[kind])
@@ -477,5 +478,5 @@ def difference(program: Program, seed: int) -> str | None:
 
 
 def program_difference(kind: str, seed: int) -> str | None:
-    """Do so with the program of a kind that a seed stands for."""
+    """Describe the first difference in the program that a kind and a seed stand for."""
     return difference(make_program(kind, seed), seed)

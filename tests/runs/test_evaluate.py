@@ -19,7 +19,7 @@ from rndfast.commands.main import main
 from rndfast.config import from_toml
 from rndfast.learner.distributions import Categorical
 from rndfast.runs.checkpoint import Checkpoint, load_newest_checkpoint
-from rndfast.runs.evaluate import ATARI_PIXEL_ASPECT, Episode, evaluate, play, write_video
+from rndfast.runs.evaluate import Episode, evaluate, play, write_video
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_an_episode_of_gymnasium_is_played_and_shown(
 ) -> None:
     """The oracle is the environment itself, alone, that is given the recorded actions."""
     actions = record_actions(monkeypatch)
-    shown: list[tuple[Path, Episode, float]] = []
+    shown: list[tuple[Path, Episode]] = []
     monkeypatch.setattr(rndfast.runs.evaluate, "write_video", lambda *given: shown.append(given))
     first, second = evaluate(classic_run_dir, episodes=2, seed=5)
     assert first.length_steps == second.length_steps == 200
@@ -165,7 +165,8 @@ def test_an_episode_of_gymnasium_is_played_and_shown(
     has_bonus = from_toml((classic_run_dir / "config.toml").read_text()).ppo.int_coef > 0
     assert len(first.int_rewards) == (200 if has_bonus else 0)
     assert ("mean intrinsic reward" in capsys.readouterr().out) == has_bonus
-    assert [(episode, aspect) for _, episode, aspect in shown] == [(first, 1.0)]
+    assert [episode for _, episode in shown] == [first]
+    assert first.pixel_aspect == 1.0
 
     env = gymnasium.make("MountainCar-v0", render_mode="rgb_array")
     assert first.pictures_per_s == env.metadata["render_fps"]
@@ -189,9 +190,9 @@ def test_a_video_shows_the_picture_beside_the_reward(tmp_path: Path, has_bonus: 
     rewards = list(np.linspace(0, 1, steps))
     # of an agent without a bonus the extrinsic one is shown
     ext_rewards, int_rewards = ([0.0] * steps, rewards) if has_bonus else (rewards, [])
-    episode = Episode(1.0, steps, ext_rewards, int_rewards, [red] * steps, pictures_per_s=15)
+    episode = Episode(1.0, steps, ext_rewards, int_rewards, [red] * steps, 15, pixel_aspect=0.75)
     path = tmp_path / "video.mp4"
-    write_video(path, episode, ATARI_PIXEL_ASPECT)
+    write_video(path, episode)
 
     assert imageio_ffmpeg.count_frames_and_secs(str(path)) == (
         steps,

@@ -28,7 +28,8 @@ from rndfast.learner.ppo import update
 from rndfast.learner.rollout import Rollout, collect
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.runs.metrics import Metrics, read_metrics
-from rndfast.runs.train import episode_seed, train
+from rndfast.runs.state import episode_seed
+from rndfast.runs.train import train
 from rndfast.runtime.interruption import Interrupted
 
 ROLLOUT = NUM_ENVS * STEPS

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The 64-bit hash FNV-1a (Fowler, Noll and Vo), which tells damaged bytes from whole ones.
+// The 64-bit hash FNV-1a (Fowler, Noll and Vo). A snapshot carries it, so that damaged bytes are noticed.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A reference to a callable: two pointers, no allocation. Valid only while the callable it was made from lives.
+// A reference to a callable: two pointers, no allocation. It may be called only while the callable that it was made
+// from lives.
 #pragma once
 
 #include <memory>

@@ -9,7 +9,7 @@ namespace rndfast {
 
 class Mt19937 {
  public:
-  Mt19937() = default;  // unseeded: no draws before seed()
+  Mt19937() = default;  // seed() must be called before the first draw
   explicit Mt19937(std::uint32_t seed) { this->seed(seed); }
 
   void seed(std::uint32_t seed) {

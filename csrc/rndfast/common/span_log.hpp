@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What threads did and when, noted while somebody wants to know.
+// A log of what threads worked on and when, for traces. While it is off it costs next to nothing.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@ struct Span {
   std::int64_t start_ns;
   std::int64_t end_ns;
   std::uint32_t thread;
-  std::uint32_t item;  // what was worked on
+  std::uint32_t item;  // number of the item that was worked on
 };
 
 inline std::int64_t steady_now_ns() {
@@ -23,10 +23,10 @@ inline std::int64_t steady_now_ns() {
       .count();
 }
 
-/// Off until started. Not synchronised: the owner's mutex guards it.
+/// Off until it is started. Not synchronised: the owner guards it by a mutex.
 class SpanLog {
  public:
-  /// Forgets earlier spans. Memory for `max_spans` is allocated here, none when they are added.
+  /// Forgets earlier spans. Memory for `max_spans` is allocated here, so that adding one allocates nothing.
   void start(std::size_t max_spans) {
     spans_.clear();
     spans_.reserve(max_spans);
@@ -34,7 +34,7 @@ class SpanLog {
     is_on_ = true;
   }
 
-  /// Ends it and returns the spans, in the order of their ends.
+  /// Switches the log off and returns the spans, in the order of their ends.
   std::vector<Span> take() {
     is_on_ = false;
     return std::exchange(spans_, {});
@@ -42,7 +42,7 @@ class SpanLog {
 
   bool is_on() const { return is_on_; }
 
-  /// Does nothing while it is off or once there are max_spans.
+  /// Does nothing while the log is off or holds max_spans already.
   void add(const Span& span) {
     if (is_on_ && spans_.size() < max_spans_) spans_.push_back(span);
   }

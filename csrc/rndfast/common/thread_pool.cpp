@@ -123,7 +123,8 @@ void ThreadPool::work(Shared& shared, std::size_t thread_index) {
   }
 }
 
-/// Runs a share; returns when, if that is asked for.
+/// Runs a thread's share of a loop. The span has its times if `is_traced`; else they are 0, as reading a clock costs
+/// more than a small share.
 Span ThreadPool::timed_share(Shared& shared, const Loop& loop, std::size_t thread_index, const Poll* poll,
                              bool is_traced) noexcept {
   const std::int64_t start_ns = is_traced ? steady_now_ns() : 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Fixed worker threads that share out the items of one parallel loop at a time.
+// Worker threads that run one parallel loop at a time, together with the thread that calls.
 //
-// Items are split into contiguous ranges, one per thread, the calling thread included: which thread runs an item
-// depends on the thread count alone, and kernels write disjoint results per item, so results do not depend on it.
+// Each thread has a share of the loop: a contiguous range of its items. Which thread runs an item depends on the number
+// of threads alone, and kernels write each item's results to memory of its own, so results depend on neither.
 #pragma once
 
 #include <sys/types.h>
@@ -25,7 +25,7 @@ namespace rndfast {
 
 class ThreadPool {
  public:
-  /// Work on item `index`. Called from several threads at once, for different items.
+  /// Does the work of item `index`. Called from several threads at once, for different items.
   using Task = FunctionRef<void(std::size_t index)>;
   /// Called on the calling thread about every 50 ms; throws to abandon the loop (Ctrl-C).
   using Poll = FunctionRef<void()>;
@@ -48,10 +48,10 @@ class ThreadPool {
     run(count, task, [] {});
   }
 
-  /// Begins to note when each thread works on its share of a loop, for the next `max_spans` shares. The calling
-  /// thread is number 0; a span's item is the first of the share.
+  /// Starts a trace: from now on notes when each thread works on its share of a loop, for at most `max_spans` shares.
+  /// The calling thread is number 0; a span's item is the first of the share.
   void start_trace(std::size_t max_spans);
-  /// Ends it and returns the spans of all shares that are done.
+  /// Ends the trace and returns the spans of all shares that are done.
   std::vector<Span> take_trace();
 
  private:
@@ -63,7 +63,7 @@ class ThreadPool {
     std::size_t begin_of(std::size_t share) const { return count * share / num_shares; }
   };
 
-  /// What the threads share. On the heap so that a forked child can leave it alone (see the destructor).
+  /// What all threads read and write. On the heap, so that a forked child can leave it alone (see the destructor).
   struct Shared {
     std::mutex caller_mutex;  // held by the caller for the whole of run()
     std::mutex mutex;         // guards the members below

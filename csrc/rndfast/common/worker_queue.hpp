@@ -31,7 +31,7 @@ class WorkerQueue {
   struct Job {
     std::size_t num_items;
     std::function<void(std::size_t item)> work;  // called once per item, from several threads at once
-    std::vector<std::int64_t> names;             // of the items in traces; empty: their numbers
+    std::vector<std::int64_t> names;             // names[i] is what a trace calls item i; empty: i itself
 
    private:
     friend class WorkerQueue;
@@ -43,35 +43,36 @@ class WorkerQueue {
   /// `num_threads` 0 means one per processor core. Thread i runs on CPU `first_cpu` + i only, unless that is negative.
   /// Throws std::invalid_argument if there is no such CPU.
   WorkerQueue(std::size_t num_threads, int first_cpu);
-  /// Finishes the items that are being worked on and forgets the others.
+  /// Waits for the items that are being worked on; the others are never begun.
   ~WorkerQueue();
   WorkerQueue(const WorkerQueue&) = delete;
   WorkerQueue& operator=(const WorkerQueue&) = delete;
 
   std::size_t num_threads() const { return num_threads_; }
 
-  /// Throws std::runtime_error in a process forked after construction, where the workers do not exist.
+  /// Adds a job behind those that are waiting, and returns at once. Throws std::runtime_error in a process forked
+  /// after construction, where the workers do not exist.
   void submit(std::shared_ptr<Job> job);
 
   /// Returns when all items of a submitted job are done, or when `poll` throws; the job goes on then. Rethrows the
   /// first exception of an item, after all are done.
   void wait(Job& job, Poll poll);
 
-  /// Begins to note when each item is worked on and by which thread, for the next `max_spans` items.
+  /// Starts a trace: from now on notes when each item is worked on and by which thread, for at most `max_spans` items.
   void start_trace(std::size_t max_spans);
-  /// Ends it and returns the spans of all items that are done.
+  /// Ends the trace and returns the spans of all items that are done.
   std::vector<Span> take_trace();
 
   /// Throws std::runtime_error in a forked process.
   void require_owner() const;
 
  private:
-  /// What the threads share. On the heap so that a forked child can leave it alone (see the destructor).
+  /// What all threads read and write. On the heap, so that a forked child can leave it alone (see the destructor).
   struct Shared {
     std::mutex mutex;
     std::condition_variable work_ready;
     std::condition_variable job_done;
-    std::deque<std::shared_ptr<Job>> jobs;  // with items that nobody has taken
+    std::deque<std::shared_ptr<Job>> jobs;  // those with items that no worker has taken yet
     bool closing = false;
     SpanLog spans;
     std::vector<std::thread> workers;

@@ -5,9 +5,10 @@
 #include <array>
 #include <cstring>
 
-#include "rndfast/console/cpu.hpp"
+#include "rndfast/console/fast_interpreter.hpp"
 #include "rndfast/console/riot.hpp"
 #include "rndfast/console/tia.hpp"
+#include "rndfast/console/tia/paddles.hpp"
 
 namespace rndfast {
 namespace {
@@ -35,7 +36,8 @@ Machine Atari2600::machine(const Board& board, MachineState& state, const std::u
   const std::int32_t lines_above = state.tia.was_reset_in_frame ? board.first_line : 0;
   const Window window = {board.first_line, height_ + lines_above};
   if (state.tia.row >= kMaxScreenHeight) picture = nullptr;  // as finish_line() has left it
-  return {state, board.cartridge, window, board.allows_hmove_blanks, picture, shades, is_literal, board.simd_level};
+  return {state,   board.cartridge, board.program, window,          board.allows_hmove_blanks,
+          picture, shades,          is_literal,    board.simd_level};
 }
 
 void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {
@@ -92,7 +94,7 @@ void Atari2600::set_controls(const Board& board, const Controls& controls) {
   const Wiring& wiring = board.wiring;
   std::uint8_t port_pins[2] = {0x0F, 0x0F};  // bit i is pin i + 1, 0 when pressed; left and right port
   bool port_fire[2] = {};
-  std::fill(std::begin(inputs.resistance), std::end(inputs.resistance), kNoPaddle);
+  std::fill(std::begin(inputs.charge_cycles), std::end(inputs.charge_cycles), kNoPaddle);
   for (unsigned device = 0; device < 2; ++device) {  // 0: the left one, which the player holds
     const unsigned port = device ^ (wiring.swaps_ports ? 1U : 0U);
     const bool is_player = device == 0;
@@ -104,7 +106,8 @@ void Atari2600::set_controls(const Board& board, const Controls& controls) {
       // paddle 0 of the pair is at pins 9 and 4, paddle 1 at pins 5 and 3, unless exchanged
       const unsigned first = wiring.swaps_paddles ? 1 : 0;
       for (unsigned paddle = 0; paddle < 2; ++paddle) {
-        inputs.resistance[2 * port + (paddle ^ first)] = is_player ? controls.resistance[paddle] : 0;
+        inputs.charge_cycles[2 * port + (paddle ^ first)] =
+            is_player ? tia::charge_cycles(controls.resistance[paddle]) : 0;
       }
       const bool fire = is_player && controls.fire;
       port_pins[port] = pins(false, false, fire && first == 1, fire && first == 0);

@@ -13,6 +13,7 @@
 #include "rndfast/common/random.hpp"
 #include "rndfast/common/simd.hpp"
 #include "rndfast/console/cartridge.hpp"
+#include "rndfast/console/decoded_program.hpp"
 #include "rndfast/console/machine.hpp"
 #include "rndfast/console/machine_state.hpp"
 #include "rndfast/console/palette.hpp"
@@ -46,6 +47,7 @@ struct Board {
   bool allows_hmove_blanks;
   std::uint8_t power_on_difficulty;  // switches while the television format is detected
   SimdLevel simd_level;
+  DecodedProgram program = decode_program(cartridge);
 };
 
 /// Plain data, 160 x 250 x 2 bytes of which are pictures. Functions take the board that it was switched on with, and

@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "rndfast/console/cpu.hpp"
-
 namespace rndfast {
 namespace {
 
@@ -61,7 +59,27 @@ Cartridge::Cartridge(CartridgeScheme scheme, std::span<const std::uint8_t> image
   plain_begin_ = layout.plain_begin;
   plain_size_ = layout.plain_end - layout.plain_begin;
   image_.assign(image.begin(), image.end());
-  decode();
+}
+
+std::span<const std::uint8_t> Cartridge::rom() const {
+  return std::span(image_).first(scheme_ == CartridgeScheme::kDPC ? kDpcDisplayOffset : image_.size());
+}
+
+unsigned Cartridge::slice_bytes() const {
+  switch (scheme_) {
+    case CartridgeScheme::k2K:
+      return 2048;
+    case CartridgeScheme::kE0:
+      return 1024;
+    default:
+      return kBankBytes;
+  }
+}
+
+bool Cartridge::is_always_plain(unsigned offset) const {
+  // E0's hot spots are at the end of its last segment, which always shows the last slice; other slices are never there
+  if (scheme_ == CartridgeScheme::kE0 && offset < 7 * slice_bytes()) return true;
+  return is_plain(offset % kBankBytes);
 }
 
 void Cartridge::power_on(CartridgeState& state) const {
@@ -244,27 +262,6 @@ void Cartridge::write_dpc(CartridgeState& state, unsigned address, std::uint8_t 
       break;
     default:
       break;
-  }
-}
-
-bool Cartridge::is_decodable(unsigned offset, unsigned length) const {
-  const unsigned slice = scheme_ == CartridgeScheme::k2K ? 2048 : scheme_ == CartridgeScheme::kE0 ? 1024 : kBankBytes;
-  // The next instruction must lie in the same slice: what follows a slice's end depends on the banks.
-  if (offset % slice + length >= slice) return false;
-  // E0's hot spots are at the end of its last segment, which always shows the last slice; others are never there
-  const unsigned address = scheme_ == CartridgeScheme::kE0 && offset < 7 * slice ? 0 : offset % kBankBytes;
-  for (unsigned i = 0; i < length; ++i) {
-    if (!is_plain(address + i)) return false;
-  }
-  return true;
-}
-
-void Cartridge::decode() {
-  const std::size_t rom_bytes = scheme_ == CartridgeScheme::kDPC ? kDpcDisplayOffset : image_.size();
-  code_.resize(rom_bytes);
-  for (unsigned offset = 0; offset < rom_bytes; ++offset) {
-    code_[offset] = decode_instruction(std::span(image_).first(rom_bytes), offset,
-                                       [&](unsigned at, unsigned length) { return is_decodable(at, length); });
   }
 }
 

@@ -13,12 +13,6 @@ namespace rndfast {
 /// How a cartridge switches its banks, by the customary names.
 enum class CartridgeScheme : std::uint8_t { k2K, k4K, kF8, kF6, kF8SC, kF6SC, kE0, kFE, kDPC };
 
-/// An instruction in ROM, as far as it can be decoded before it is run.
-struct DecodedInstruction {
-  std::uint16_t handler;  // see cpu.cpp
-  std::uint16_t operand;  // the bytes after the opcode; of a branch, the signed distance to its target
-};
-
 /// A ROM image and the wiring around it. Constant and shared by all consoles that run it; what changes is in
 /// CartridgeState.
 class Cartridge {
@@ -43,8 +37,14 @@ class Cartridge {
     return state.bank_offset[(address >> 10) & 15] + (address & 0x3FF);
   }
 
-  const std::uint8_t* rom() const { return image_.data(); }
-  const DecodedInstruction* code() const { return code_.data(); }
+  /// What the banks are made of, by ROM offset.
+  std::span<const std::uint8_t> rom() const;
+
+  /// Bytes of ROM that appear together, one after the other, wherever they do: a bank, or a part of one.
+  unsigned slice_bytes() const;
+
+  /// Whether the byte at this ROM offset is plain at every address at which it can appear.
+  bool is_always_plain(unsigned offset) const;
 
   /// Any read or write in the cartridge's addresses, at a time in cycles.
   std::uint8_t read(CartridgeState& state, unsigned address, std::int32_t cycle) const;
@@ -56,14 +56,11 @@ class Cartridge {
   static void select_slice(CartridgeState& state, unsigned segment, unsigned slice);
   std::uint8_t read_dpc(CartridgeState& state, unsigned address, std::int32_t cycle) const;
   static void write_dpc(CartridgeState& state, unsigned address, std::uint8_t value);
-  bool is_decodable(unsigned offset, unsigned length) const;
-  void decode();
 
   CartridgeScheme scheme_;
   unsigned plain_begin_;
   unsigned plain_size_;
   std::vector<std::uint8_t> image_;
-  std::vector<DecodedInstruction> code_;  // one for every offset of the ROM that could hold an instruction
 };
 
 }  // namespace rndfast

@@ -6,6 +6,7 @@
 
 #include "rndfast/common/simd.hpp"
 #include "rndfast/console/cartridge.hpp"
+#include "rndfast/console/decoded_program.hpp"
 #include "rndfast/console/machine_state.hpp"
 
 namespace rndfast {
@@ -19,6 +20,7 @@ struct Window {
 struct Machine {
   MachineState& state;
   const Cartridge& cartridge;
+  const DecodedProgram& program;  // the cartridge's
   Window window;
   bool allows_hmove_blanks;    // whether an HMOVE near the line's start blanks columns 0 .. 7
   std::uint8_t* picture;       // (height, 160), or nullptr: only find collisions

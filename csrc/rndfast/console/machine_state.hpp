@@ -45,10 +45,10 @@ struct Riot {
 
 /// What is plugged in and pressed, as the chips see it.
 struct Inputs {
-  std::uint8_t swcha;          // joysticks, 0 where pressed
-  std::uint8_t swchb;          // console switches
-  std::uint8_t inpt4, inpt5;   // fire buttons: 0x80, or 0 where pressed
-  std::int32_t resistance[4];  // ohm at INPT0 .. INPT3; kNoPaddle where there is none
+  std::uint8_t swcha;             // joysticks, 0 where pressed
+  std::uint8_t swchb;             // console switches
+  std::uint8_t inpt4, inpt5;      // fire buttons: 0x80, or 0 where pressed
+  std::int32_t charge_cycles[4];  // of the paddles' capacitors at INPT0 .. INPT3; 0: charged at once; kNoPaddle: never
 };
 inline constexpr std::int32_t kNoPaddle = 0x7FFFFFFF;
 

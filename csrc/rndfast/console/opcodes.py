@@ -1,33 +1,51 @@
 # SPDX-License-Identifier: MIT
-"""The 6507's instructions, described once; run as a program, writes the interpreters from them.
+"""The 6507's instructions, described once, as data: all 256 opcodes, undocumented ones included.
 
-One idea: an instruction is an operation (LDA: ``a = m; set_nz(a)``), an addressing mode (where
-``m`` is) and a number of cycles. The tables below say so for all 256 opcodes, undocumented ones
-included; everything after them is a translation into C++, and another one (into machine code, say)
-can be written beside it.
+An instruction is an operation (LDA: ``a = m; set_nz(m)``), an addressing mode (where ``m`` is) and a
+number of cycles. Everything that runs instructions is written from the tables below: the two
+interpreters in C++ by write_interpreters.py, and other translations can be added beside it.
 
-Operations are statements in the common subset of Python and C++ over these names:
-``a x y sp`` registers; ``m`` the operand, read or to be written; ``c v d i`` flags, 0 or 1;
-``high`` the high byte of the effective address; ``t`` a scratch value. All are unsigned and must
-be left within 8 bits. ``set_nz(r)`` sets N and Z from ``r``, ``compare(r)`` sets N, Z and C from
-``r - m``, ``bit(m)``, ``adc(m)``, ``sbc(m)`` and ``arr(m)`` are BIT, ADC, SBC and ARR as a whole
-(the latter three in binary or decimal), and ``N_IS_SET`` and ``Z_IS_SET`` test the two flags.
+Operations are Python statements, for `ast.parse`, over these names:
 
-Usage: ``opcodes.py <output directory>`` writes ``opcodes_fast.inc`` and ``opcodes_bus.inc``.
+=====================  ============================================================================
+``a x y sp``           registers, 8 bits
+``pc``                 the program counter, 16 bits, beyond all bytes fetched so far
+``c v d i``            flags that are kept as such, 0 or 1
+``n z``                flags that are only read here; ``set_nz`` and others set them
+``flags``              all flags, as PHP and BRK push them
+``m``                  the operand: read before a read or modify operation, written after a modify
+                       or write operation
+``address``, ``high``  its effective address, and the high byte of that
+``t``                  a value that is gone after the instruction
+``set_nz(r)``          n and z tell about r
+``compare(r)``         n, z and c tell about r - m
+``bit(m)``             n and v are bits 7 and 6 of m, z tells about a & m
+``adc(m) sbc(m)``      a = a + m + c or a - m - (1 - c), binary or decimal; sets n, z, c, v
+``arr(m)``             ARR as a whole, which also depends on ``d``
+``set_flags(r)``       all flags, as PLP and RTI pull them
+``fetch()``            the byte at pc, which moves on
+``peek()``             a read at the stack pointer, of which nothing is used
+``push(r)``, ``pull()``  write a byte to the stack, read one from it
+``read_word(r)``       the 16 bits at an address
+``jam()``              stop until a reset
+=====================  ============================================================================
+
+All values are unsigned, and what is assigned to a name must fit it. ``fetch``, ``peek``, ``push``,
+``pull`` and ``read_word`` are accesses on the bus in the order in which they are written. Where none
+is written, the addressing mode fetches the operand, and accesses of ``m`` follow.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-# addressing modes: imp implied, acc accumulator, imm #, zp, zpx, zpy, abs, abx, aby, izx (zp,X),
-# izy (zp),Y, rel branch; row: high nibble of the opcode, column: low nibble
+# Mnemonic and addressing mode: imp none, acc accumulator, imm #, zp, zpx, zpy, abs, abx, aby, ind
+# (address), izx (zp,X), izy (zp),Y, rel branch, own: the operation fetches its operand itself.
+# Row: high nibble of the opcode, column: low nibble.
 MATRIX = """
-BRK/imp ORA/izx JAM/imp SLO/izx NOP/zp  ORA/zp  ASL/zp  SLO/zp  PHP/imp ORA/imm ASL/acc ANC/imm NOP/abs ORA/abs ASL/abs SLO/abs
+BRK/own ORA/izx JAM/imp SLO/izx NOP/zp  ORA/zp  ASL/zp  SLO/zp  PHP/imp ORA/imm ASL/acc ANC/imm NOP/abs ORA/abs ASL/abs SLO/abs
 BPL/rel ORA/izy JAM/imp SLO/izy NOP/zpx ORA/zpx ASL/zpx SLO/zpx CLC/imp ORA/aby NOP/imp SLO/aby NOP/abx ORA/abx ASL/abx SLO/abx
-JSR/abs AND/izx JAM/imp RLA/izx BIT/zp  AND/zp  ROL/zp  RLA/zp  PLP/imp AND/imm ROL/acc ANC/imm BIT/abs AND/abs ROL/abs RLA/abs
+JSR/own AND/izx JAM/imp RLA/izx BIT/zp  AND/zp  ROL/zp  RLA/zp  PLP/imp AND/imm ROL/acc ANC/imm BIT/abs AND/abs ROL/abs RLA/abs
 BMI/rel AND/izy JAM/imp RLA/izy NOP/zpx AND/zpx ROL/zpx RLA/zpx SEC/imp AND/aby NOP/imp RLA/aby NOP/abx AND/abx ROL/abx RLA/abx
 RTI/imp EOR/izx JAM/imp SRE/izx NOP/zp  EOR/zp  LSR/zp  SRE/zp  PHA/imp EOR/imm LSR/acc ASR/imm JMP/abs EOR/abs LSR/abs SRE/abs
 BVC/rel EOR/izy JAM/imp SRE/izy NOP/zpx EOR/zpx LSR/zpx SRE/zpx CLI/imp EOR/aby NOP/imp SRE/aby NOP/abx EOR/abx LSR/abx SRE/abx
@@ -131,17 +149,40 @@ REGISTERS = {
     "TYA": "a = y; set_nz(a)",
 }
 BRANCHES = {
-    "BCC": "c == 0",
-    "BCS": "c != 0",
-    "BEQ": "Z_IS_SET",
-    "BMI": "N_IS_SET",
-    "BNE": "!Z_IS_SET",
-    "BPL": "!N_IS_SET",
-    "BVC": "v == 0",
-    "BVS": "v != 0",
+    "BCC": "not c",
+    "BCS": "c",
+    "BEQ": "z",
+    "BMI": "n",
+    "BNE": "not z",
+    "BPL": "not n",
+    "BVC": "not v",
+    "BVS": "v",
 }
-LENGTHS = {"imp": 1, "acc": 1, "imm": 2, "zp": 2, "zpx": 2, "zpy": 2, "izx": 2, "izy": 2, "rel": 2}
-LENGTHS |= {"abs": 3, "abx": 3, "aby": 3, "ind": 3}
+CONTROLS = {
+    "BRK": "fetch(); push(pc >> 8); push(pc & 255); push(flags); i = 1; pc = read_word(0xFFFE)",
+    "JAM": "jam()",
+    "JMP": "pc = address",
+    "JSR": "t = fetch(); peek(); push(pc >> 8); push(pc & 255); pc = t | fetch() << 8",
+    "PHA": "push(a)",
+    "PHP": "push(flags)",
+    "PLA": "peek(); a = pull(); set_nz(a)",
+    "PLP": "peek(); set_flags(pull())",
+    "RTI": "peek(); set_flags(pull()); t = pull(); pc = t | pull() << 8",
+    "RTS": "peek(); t = pull(); pc = t | pull() << 8; fetch()",
+}
+# bytes after the opcode
+OPERAND_BYTES = {"imp": 0, "acc": 0, "imm": 1, "zp": 1, "zpx": 1, "zpy": 1, "izx": 1, "izy": 1}
+OPERAND_BYTES |= {"rel": 1, "abs": 2, "abx": 2, "aby": 2, "ind": 2}
+OWN_OPERAND_BYTES = {"BRK": 1, "JSR": 2}
+
+KINDS = {
+    "read": READS,  # uses m
+    "write": WRITES,  # sets m
+    "modify": MODIFIES,  # uses and sets m, in memory or in the accumulator
+    "register": REGISTERS,  # has no m
+    "branch": BRANCHES,  # the condition on which pc moves by m, signed
+    "control": CONTROLS,  # moves pc, or uses the stack
+}
 
 
 @dataclass(frozen=True)
@@ -151,44 +192,32 @@ class Opcode:
     code: int
     mnemonic: str
     mode: str
-    cycles: int
+    cycles: int  # without the penalties for crossing a page and for a taken branch
+
+    @property
+    def name(self) -> str:
+        """Mnemonic and addressing mode; opcodes of the same name do the same in the same time."""
+        return f"{self.mnemonic}_{self.mode}"
 
     @property
     def length(self) -> int:
         """Bytes of the instruction."""
-        return LENGTHS[self.mode]
+        if self.mode == "own":
+            return 1 + OWN_OPERAND_BYTES[self.mnemonic]
+        return 1 + OPERAND_BYTES[self.mode]
 
     @property
     def kind(self) -> str:
-        """What the operation does with its operand; "control" means written by hand in cpu.cpp."""
-        if self.mode == "imp":
-            return "register" if self.mnemonic in REGISTERS else "control"
-        if self.mode == "acc":
-            return "accumulator"
-        for kind, operations in {
-            "read": READS,
-            "write": WRITES,
-            "modify": MODIFIES,
-            "branch": BRANCHES,
-        }.items():
-            if self.mnemonic in operations:
-                return kind
-        return "control"
+        """What the operation does with its operand, a key of KINDS."""
+        if self.mnemonic == "NOP":  # reads its operand if it has one
+            return "register" if self.mode == "imp" else "read"
+        return next(kind for kind, table in KINDS.items() if self.mnemonic in table)
 
     @property
-    def body(self) -> str:
-        """The operation as C++ statements."""
-        table = {
-            "read": READS,
-            "write": WRITES,
-            "modify": MODIFIES,
-            "register": REGISTERS,
-            "accumulator": MODIFIES,
-        }[self.kind]
-        text = table[self.mnemonic]
-        if self.kind == "accumulator":
-            text = f"m = a; {text}; a = m"
-        return f"{text};" if text else ""
+    def operation(self) -> str:
+        """What it does, as statements; of a branch, its condition."""
+        text = KINDS[self.kind][self.mnemonic]
+        return f"m = a; {text}; a = m" if self.mode == "acc" else text
 
 
 OPCODES = [
@@ -197,207 +226,3 @@ OPCODES = [
         zip(MATRIX.split(), map(int, CYCLES.split()), strict=True)
     )
 ]
-
-
-def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
-    """Return (name, C++ body) of the handlers for instructions in ordinary ROM.
-
-    The first variant of a zero-page instruction is for RAM, the second for the TIA, the third for
-    WSYNC; those of a branch are for a target in the page, beyond it, and in another bank. Where a
-    handler meets an address that is not for it, the instruction is run by way of the bus.
-    """
-    code, mode, kind = f"{opcode.code:02X}", opcode.mode, opcode.kind
-    start, end = f"CYCLES({opcode.cycles});", f"NEXT({opcode.length})"
-    if kind in ("register", "accumulator"):
-        return [(code, f"{start} {opcode.body} {end}")]
-    if kind == "branch":
-        condition = BRANCHES[opcode.mnemonic]
-        return [
-            (f"{code}_near", f"{start} BRANCH({condition}, 1)"),
-            (f"{code}_far", f"{start} BRANCH({condition}, 2)"),
-            (f"{code}_away", f"BRANCH_AWAY({condition})"),
-        ]
-    if kind == "control":
-        is_fast = opcode.mnemonic in FAST_CONTROLS and mode != "ind"
-        return [(code, f"{opcode.mnemonic}({opcode.cycles})")] if is_fast else []
-    if mode == "imm":
-        return [(code, f"{start} m = OPERAND; {opcode.body} {end}")]
-
-    if kind == "read":
-        if mode == "zp":
-            return [
-                (f"{code}_ram", f"{start} m = RAM(OPERAND); {opcode.body} {end}"),
-                (f"{code}_tia", f"{start} TIA_READ(OPERAND, OPERAND); {opcode.body} {end}"),
-            ]
-        address = {
-            "zpx": "ZERO_PAGE(x)",
-            "zpy": "ZERO_PAGE(y)",
-            "abs": "ABSOLUTE",
-            "abx": "INDEXED(x)",
-            "aby": "INDEXED(y)",
-            "izx": "X_INDIRECT",
-            "izy": "INDIRECT_Y",
-        }[mode]
-        if mode in ("zpx", "zpy"):
-            return [(code, f"{address}; {start} READ_ZERO_PAGE; {opcode.body} {end}")]
-        can_cross = mode in ("abx", "aby", "izy")
-        cycles = f"{opcode.cycles} + PAGE_PENALTY" if can_cross else f"{opcode.cycles}"
-        return [(code, f"{address}; READ({cycles}); {opcode.body} {end}")]
-    if mode == "zp":
-        if kind == "write":
-            return [
-                (f"{code}_ram", f"{start} {opcode.body} RAM(OPERAND) = BYTE(m); {end}"),
-                (f"{code}_tia", f"{start} {opcode.body} TIA_WRITE(OPERAND); {end}"),
-                (f"{code}_wsync", f"{start} TIA_WSYNC; {end}"),
-            ]
-        return [
-            (
-                f"{code}_ram",
-                f"{start} m = RAM(OPERAND); {opcode.body} RAM(OPERAND) = BYTE(m); {end}",
-            )
-        ]
-    if mode in ("zpx", "zpy"):
-        address = f"ZERO_PAGE({mode[2]})"
-        if kind == "write":
-            return [(code, f"{address}; {start} {opcode.body} WRITE_ZERO_PAGE; {end}")]
-        return [
-            (
-                code,
-                f"{address}; RAM_ONLY; {start} m = RAM(address); {opcode.body} RAM(address) = BYTE(m); {end}",
-            )
-        ]
-    if opcode.mnemonic in ("STA", "STX", "STY") and mode in ("abs", "abx", "aby", "izy"):
-        address = {
-            "abs": "ABSOLUTE",
-            "abx": "INDEXED(x)",
-            "aby": "INDEXED(y)",
-            "izy": "INDIRECT_Y",
-        }[mode]
-        return [(code, f"{address}; NOT_ROM; {start} {opcode.body} WRITE; {end}")]
-    return []
-
-
-# Instructions that often follow one another: any of the first with any of the second. One handler runs both, which
-# saves a jump that is hard to predict. They are named by handler: mnemonic, mode and, in the zero page, what is there.
-LOADS_A = "LDA/imm LDA/zp/ram LDA/zpx LDA/abs LDA/abx LDA/aby LDA/izy"
-STORES = "STA/zp/tia STA/zp/wsync STX/zp/tia STY/zp/tia"
-COUNTS = "DEX/imp DEY/imp INX/imp INY/imp"
-SETS_FLAGS = (
-    "CMP/imm CMP/zp/ram CPX/imm CPX/zp/ram CPY/imm CPY/zp/ram AND/imm DEC/zp/ram INC/zp/ram LDA/zp/ram BIT/zp/ram "
-    "SBC/imm"
-)
-BRANCHES_NEAR = "BCC/rel/near BCS/rel/near BEQ/rel/near BMI/rel/near BNE/rel/near BPL/rel/near"
-PAIRS = [
-    (LOADS_A, "STA/zp/ram STA/zp/tia STA/zp/wsync"),
-    ("LDX/imm LDX/zp/ram", "STX/zp/tia STA/zp/wsync LDA/zpx LDA/abx"),
-    ("LDY/imm LDY/zp/ram", "STY/zp/tia STA/zp/wsync LDA/izy LDA/aby"),
-    (f"{COUNTS} {SETS_FLAGS}", BRANCHES_NEAR),
-    (STORES, f"{STORES} {LOADS_A} {COUNTS} LDX/zp/ram LDY/zp/ram CPY/zp/ram DEC/zp/ram"),
-    ("STA/zp/ram", f"{LOADS_A} STA/zp/tia STA/zp/wsync STA/zp/ram"),
-    ("SEC/imp CLC/imp", "ADC/imm ADC/zp/ram SBC/imm SBC/zp/ram"),
-    ("LDA/izy", "TAX/imp TAY/imp LDY/zp/ram STX/zp/tia"),
-    ("LDA/zp/ram", "AND/imm SEC/imp CLC/imp CMP/imm CMP/zp/ram"),
-    ("TAX/imp TAY/imp", "LDA/izy LDA/aby LDA/zp/ram"),
-    ("ASL/acc", "ASL/acc"),
-    ("LSR/acc", "LSR/acc"),
-    ("NOP/imp", "NOP/imp"),
-]
-
-
-def fused_handlers(handlers: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Return (first name, second name, C++ body) of the PAIRS, made of the bodies of `handlers`."""
-    codes = {
-        f"{opcode.mnemonic}/{opcode.mode}": f"{opcode.code:02X}" for opcode in reversed(OPCODES)
-    }
-
-    def name(text: str) -> str:
-        mnemonic, mode, *variant = text.split("/")
-        return "_".join([codes[f"{mnemonic}/{mode}"], *variant])
-
-    pairs = {
-        (name(first), name(second))
-        for firsts, seconds in PAIRS
-        for first in firsts.split()
-        for second in seconds.split()
-    }
-    return [
-        (first, second, handlers[first].replace("NEXT", "THEN") + f" {handlers[second]}")
-        for first, second in sorted(pairs)
-    ]
-
-
-FAST_CONTROLS = {"JMP", "JSR", "RTS", "PHA", "PLA", "PHP", "PLP"}
-
-
-def bus_body(opcode: Opcode) -> str:
-    """Return C++ that runs one instruction with every access on the bus, in the machine's order."""
-    mode, kind = opcode.mode, opcode.kind
-    if kind in ("register", "accumulator"):
-        return opcode.body
-    if kind == "branch":
-        return f"BUS_BRANCH({BRANCHES[opcode.mnemonic]})"
-    if kind == "control":
-        return (
-            f"BUS_{opcode.mnemonic}_{mode}"
-            if opcode.mnemonic == "JMP"
-            else f"BUS_{opcode.mnemonic}"
-        )
-    if mode == "imm":
-        return f"m = FETCH; {opcode.body}"
-    address = {
-        "zp": "BUS_ZERO_PAGE(0)",
-        "zpx": "BUS_ZERO_PAGE(x)",
-        "zpy": "BUS_ZERO_PAGE(y)",
-        "abs": "BUS_ABSOLUTE(0)",
-        "abx": "BUS_ABSOLUTE(x)",
-        "aby": "BUS_ABSOLUTE(y)",
-        "izx": "BUS_X_INDIRECT",
-        "izy": "BUS_INDIRECT_Y",
-    }[mode]
-    if kind == "read":
-        penalty = " CYCLES(PAGE_PENALTY);" if mode in ("abx", "aby", "izy") else ""
-        return f"{address};{penalty} m = BUS_READ; {opcode.body}"
-    if kind == "write":
-        high = "high = address >> 8; " if "high" in opcode.body else ""
-        return f"{address}; {high}{opcode.body} BUS_WRITE;"
-    return f"{address}; m = BUS_READ; {opcode.body} BUS_WRITE;"
-
-
-def fast_source() -> str:
-    """Return ``opcodes_fast.inc``: the handlers' names, bodies and the table for decoding."""
-    handlers = [fast_handlers(opcode) for opcode in OPCODES]
-    bodies = dict(handler for group in handlers for handler in group)
-    fused = fused_handlers(bodies)
-    lines = ["// Generated by opcodes.py.", "#ifdef RNDFAST_HANDLER"]
-    lines += [f"RNDFAST_HANDLER({name}, {body})" for name, body in bodies.items()]
-    lines += [f"RNDFAST_HANDLER({first}_{second}, {body})" for first, second, body in fused]
-    lines += ["#endif", "#ifdef RNDFAST_FUSED"]
-    lines += [f"RNDFAST_FUSED({first}, {second})" for first, second, _ in fused]
-    lines += ["#endif", "#ifdef RNDFAST_DECODE"]
-    first_handler = 0
-    for opcode, group in zip(OPCODES, handlers, strict=True):
-        mode = f"Mode::k_{opcode.mode}"
-        lines.append(f"RNDFAST_DECODE({opcode.length}, {mode}, {len(group)}, {first_handler})")
-        first_handler += len(group)
-    return "\n".join([*lines, "#endif", ""])
-
-
-def bus_source() -> str:
-    """Return ``opcodes_bus.inc``: a case per opcode."""
-    lines = ["// Generated by opcodes.py."]
-    lines += [
-        f"case 0x{opcode.code:02X}: {{ CYCLES({opcode.cycles}); {bus_body(opcode)} break; }}"
-        for opcode in OPCODES
-    ]
-    return "\n".join([*lines, ""])
-
-
-def main() -> None:
-    """Write the generated files."""
-    directory = Path(sys.argv[1])
-    (directory / "opcodes_fast.inc").write_text(fast_source())
-    (directory / "opcodes_bus.inc").write_text(bus_source())
-
-
-if __name__ == "__main__":
-    main()

@@ -17,73 +17,9 @@
 #include <cstdint>
 
 #include "rndfast/console/machine.hpp"
+#include "rndfast/console/tia/registers.hpp"
 
 namespace rndfast::tia {
-
-/// Registers by their datasheet names: of writes, and of reads.
-enum WriteRegister : unsigned {
-  VSYNC,
-  VBLANK,
-  WSYNC,
-  RSYNC,
-  NUSIZ0,
-  NUSIZ1,
-  COLUP0,
-  COLUP1,
-  COLUPF,
-  COLUBK,
-  CTRLPF,
-  REFP0,
-  REFP1,
-  PF0,
-  PF1,
-  PF2,
-  RESP0,
-  RESP1,
-  RESM0,
-  RESM1,
-  RESBL,
-  AUDC0,
-  AUDC1,
-  AUDF0,
-  AUDF1,
-  AUDV0,
-  AUDV1,
-  GRP0,
-  GRP1,
-  ENAM0,
-  ENAM1,
-  ENABL,
-  HMP0,
-  HMP1,
-  HMM0,
-  HMM1,
-  HMBL,
-  VDELP0,
-  VDELP1,
-  VDELBL,
-  RESMP0,
-  RESMP1,
-  HMOVE,
-  HMCLR,
-  CXCLR
-};
-enum ReadRegister : unsigned {
-  CXM0P,
-  CXM1P,
-  CXP0FB,
-  CXP1FB,
-  CXM0FB,
-  CXM1FB,
-  CXBLPF,
-  CXPPMM,
-  INPT0,
-  INPT1,
-  INPT2,
-  INPT3,
-  INPT4,
-  INPT5
-};
 
 /// All registers and positions zero. `max_lines` of a frame before a write ends it.
 void reset(Tia& tia, std::int32_t max_lines);

@@ -90,32 +90,10 @@ void AtariBatch::render(std::size_t env, std::uint8_t* rgb) {
 
 /// What a snapshot must agree on: the layout of the state, and what gives it a meaning.
 std::string AtariBatch::description() const {
-  const EnvSettings& settings = plan_.settings();
-  std::string text = std::string(plan_.board().game().name) + " x " + std::to_string(envs_.size());
-  const auto add = [&text](const char* name, auto value) {
-    text += std::string(", ") + name + " " + std::to_string(value);
-  };
-  add("state bytes", sizeof(AtariEnv));
-  add("frame bytes", frames_per_env_);
-  add("repeat_action_probability", settings.game.repeat_action_probability);
-  add("mode", settings.mode.value_or(plan_.board().game().modes.front()));
-  add("difficulty", settings.difficulty);
-  add("max_num_frames_per_episode", settings.max_num_frames_per_episode);
-  add("frameskip", settings.frameskip);
-  add("maxpool", settings.maxpool);
-  add("grayscale", settings.grayscale);
-  add("keeps_colors", settings.keeps_colors);
-  add("img_height", settings.img_height);
-  add("img_width", settings.img_width);
-  add("stack_num", settings.stack_num);
-  add("noop_max", settings.noop_max);
-  add("use_fire_reset", settings.use_fire_reset);
-  add("episodic_life", settings.episodic_life);
-  add("life_loss_info", settings.life_loss_info);
-  add("full_action_space", settings.full_action_space);
-  add("ale_compatible", settings.ale_compatible);
-  add("autoreset", static_cast<int>(settings.autoreset));
-  return text;
+  const Game& game = plan_.board().game();
+  return std::string(game.name) + " x " + std::to_string(envs_.size()) + ", state bytes " +
+         std::to_string(sizeof(AtariEnv)) + ", frame bytes " + std::to_string(frames_per_env_) +
+         describe_settings(plan_.settings(), game);
 }
 
 std::vector<std::uint8_t> AtariBatch::snapshot() const {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 #include <numeric>
+#include <stdexcept>
 
 namespace rndfast {
 namespace {
@@ -20,6 +21,13 @@ GameConsole switched_on_console(const Game& game, std::span<const std::uint8_t> 
   GameConsole console;
   console.switch_on(board);
   return console;
+}
+
+const EnvSettings& checked(const EnvSettings& settings) {
+  if (settings.pool_before_grey && settings.ale_compatible) {
+    throw std::invalid_argument("pool_before_grey must be False with ale_compatible: ale-py turns frames grey first");
+  }
+  return settings;
 }
 
 /// Uniform in [0, bound), as std::uniform_int_distribution of GNU's library draws it.
@@ -42,13 +50,15 @@ std::span<std::byte> scratch(std::size_t size) {
 }  // namespace
 
 EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level)
-    : settings_(settings),
+    : settings_(checked(settings)),
       switched_on_(switched_on_console(game, rom)),
-      board_(game, rom, settings.grayscale && !settings.keeps_colors ? colors().grey : identity_shades(), level),
+      board_(game, rom, has_colors() ? identity_shades() : colors().grey, level),
       actions_(settings.full_action_space ? game.legal_actions() : game.minimal_actions),
       resize_({picture_height(), kScreenWidth},
               {static_cast<std::size_t>(settings.img_height), static_cast<std::size_t>(settings.img_width)}, channels(),
-              level) {}
+              level) {
+  if (settings.grayscale && settings.pool_before_grey) grey_pool_.emplace(colors());
+}
 
 std::size_t EnvPlan::frame_size() const {
   return static_cast<std::size_t>(settings_.img_height) * static_cast<std::size_t>(settings_.img_width) * channels();
@@ -67,6 +77,8 @@ void EnvPlan::pool(const std::uint8_t* first, const std::uint8_t* second, std::u
   const std::size_t pixels = picture_height() * kScreenWidth;
   if (!settings_.grayscale) {
     pool_colors(first, second, pooled);
+  } else if (grey_pool_) {
+    grey_pool_->pool(first, second, picture_height(), pooled);
   } else if (settings_.keeps_colors) {
     const auto& grey = colors().grey;
     for (std::size_t i = 0; i < pixels; ++i) pooled[i] = std::max(grey[first[i]], grey[second[i]]);
@@ -84,7 +96,7 @@ void EnvPlan::pool_into(const std::uint8_t* picture, std::uint8_t* pooled) const
 
 void EnvPlan::make_frame(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* frame) const {
   const std::size_t resize_bytes = resize_.scratch_size();
-  if (settings_.grayscale && !settings_.keeps_colors) {
+  if (!has_colors()) {
     resize_.resize_max(first, second, frame, scratch(resize_bytes));
     return;
   }
@@ -99,9 +111,8 @@ void EnvPlan::resize_pooled(const std::uint8_t* pooled, std::uint8_t* frame) con
 }
 
 void AtariEnv::seed(const EnvPlan& plan, std::uint32_t seed) {
-  const GameSettings& settings = plan.settings().game;
   console_ = plan.switched_on();
-  console_.load(plan.board(), settings, seed);
+  console_.load(plan.board(), {.repeat_action_probability = plan.settings().repeat_action_probability}, seed);
   if (plan.settings().mode) console_.set_mode(*plan.settings().mode);
   console_.set_difficulty(plan.settings().difficulty);
   noop_random_.seed(seed);

@@ -16,34 +16,12 @@
 
 #include "rndfast/common/random.hpp"
 #include "rndfast/console/palette.hpp"
-#include "rndfast/games/game_console.hpp"
 #include "rndfast/env/area_resize.hpp"
+#include "rndfast/env/env_settings.hpp"
+#include "rndfast/env/grey_pool.hpp"
+#include "rndfast/games/game_console.hpp"
 
 namespace rndfast {
-
-enum class Autoreset : std::uint8_t { kNextStep, kSameStep, kDisabled };
-
-struct EnvSettings {
-  GameSettings game;
-  std::optional<std::int32_t> mode;  // the game's default if absent
-  std::uint8_t difficulty = 0;
-  std::int32_t max_num_frames_per_episode = 108'000;  // counted from the first step
-  std::int32_t frameskip = 4;
-  bool maxpool = true;
-  bool grayscale = true;
-  bool keeps_colors = false;  // so that the picture can be shown in colour although observations are grey
-  std::int32_t img_height = 84;
-  std::int32_t img_width = 84;
-  std::int32_t stack_num = 4;
-  std::int32_t noop_max = 30;
-  bool use_fire_reset = true;
-  bool episodic_life = false;
-  bool life_loss_info = false;
-  bool reward_clipping = true;
-  bool full_action_space = false;
-  bool ale_compatible = false;
-  Autoreset autoreset = Autoreset::kNextStep;
-};
 
 /// What a step or reset reports beside the observation. Plain data, NumPy reads it as a record.
 struct StepRecord {
@@ -63,7 +41,8 @@ struct StepRecord {
 /// What the environments of a batch share; constant.
 class EnvPlan {
  public:
-  /// Throws std::invalid_argument if the ROM's size is wrong. `level`: of the instruction set to preprocess with.
+  /// Throws std::invalid_argument if the ROM's size is wrong or settings contradict each other. `level`: of the
+  /// instruction set to preprocess with.
   EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level);
 
   const EnvSettings& settings() const { return settings_; }
@@ -80,6 +59,8 @@ class EnvPlan {
   /// Bytes of a pooled picture in its full size, kept only for ale_compatible.
   std::size_t pooled_size() const { return picture_height() * kScreenWidth * channels(); }
 
+  /// Whether pictures hold colours, not greys.
+  bool has_colors() const { return !settings_.grayscale || settings_.keeps_colors || settings_.pool_before_grey; }
   /// Whether a step shows the brighter of its last two frames.
   bool pools() const { return settings_.maxpool && settings_.frameskip > 1; }
   /// The brighter of two console pictures that keep their colours, (height, 160, 3).
@@ -97,6 +78,7 @@ class EnvPlan {
   EnvSettings settings_;
   GameConsole switched_on_;  // before board_, whose shades depend on its television format
   GameBoard board_;
+  std::optional<GreyPool> grey_pool_;  // for pool_before_grey
   std::span<const Action> actions_;
   AreaResize resize_;
 };

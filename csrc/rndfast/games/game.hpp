@@ -16,7 +16,7 @@
 
 namespace rndfast {
 
-/// The numbers of the Arcade Learning Environment.
+/// A player's actions, by their numbers in the Arcade Learning Environment.
 enum class Action : std::uint8_t {
   kNoop,
   kFire,
@@ -39,7 +39,7 @@ enum class Action : std::uint8_t {
   kReset = 40,  // the console's RESET switch; only in starting actions
 };
 
-/// What a player can do.
+/// Everything that a player can do: the joystick's nine positions, each with and without FIRE.
 inline constexpr std::array kAllActions = {
     Action::kNoop,       Action::kFire,          Action::kUp,          Action::kRight,     Action::kLeft,
     Action::kDown,       Action::kUpRight,       Action::kUpLeft,      Action::kDownRight, Action::kDownLeft,
@@ -81,16 +81,17 @@ class GameMemory {
   const std::uint8_t* cartridge_ram_;
 };
 
-/// What a decoder has found out, and what it remembers from frame to frame. Plain data.
+/// What a game's `decode` reads out of the memory after each frame, and what it must remember until the next one. Plain
+/// data, as it is part of a snapshot.
 struct Decoder {
-  std::int32_t reward = 0;
+  std::int32_t reward = 0;  // of the last frame
   std::int32_t score = 0;
   std::int32_t lives = 0;
-  std::int32_t memory[5] = {};  // of the few games that need more; each names its own
+  std::int32_t memory[5] = {};  // for the few games that must remember more; their entries name the elements
   bool terminal = false;
 };
 
-/// What setting a game's mode may do to the console, one call being one or more emulated frames.
+/// The controls that a game's `set_mode` may use. All but memory() and draw_random() emulate one or more frames.
 class ModeControls {
  public:
   virtual ~ModeControls() = default;
@@ -114,7 +115,7 @@ struct ModeRequest {
 inline constexpr std::array<std::int16_t, 1> kOnlyMode = {0};
 inline constexpr std::array<std::uint8_t, 1> kOnlyDifficulty = {0};
 
-/// How many lives are reported.
+/// Which number of lives is reported, as the Arcade Learning Environment has it.
 enum class LivesRule : std::uint8_t {
   kDecoded,             // Decoder::lives
   kDecodedOrZeroAtEnd,  // Decoder::lives, 0 once terminal
@@ -146,8 +147,9 @@ struct Game {
   /// only what they may leave alone stands here.
   Decoder initial = {};
 
-  /// Decodes a frame, after each but those with SELECT held.
-  void (*step)(Decoder& decoder, const GameMemory& memory);
+  /// Reads reward, score, lives and the game's end out of the memory. Called after each frame but those with SELECT
+  /// held.
+  void (*decode)(Decoder& decoder, const GameMemory& memory);
 
   /// Sets a mode, also the default one, after the decoder's reset; nullptr if there is nothing to do. Throws
   /// std::runtime_error if the mode is never reached.

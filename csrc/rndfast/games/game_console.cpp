@@ -125,7 +125,7 @@ std::int32_t GameConsole::act(const GameBoard& board, Action action, float paddl
     held_action_ = action;
     held_strength_ = paddle_strength;
   }
-  environment_random_();  // would decide for the second player
+  environment_random_();  // ale-py draws for the second player's sticky action too, from the same stream
   if (is_over()) return 0;
   const bool is_legal = board.game().has_fire || !buttons_of(held_action_).fire;
   run_frame(board, {.action = is_legal ? held_action_ : Action::kNoop, .paddle_strength = held_strength_},
@@ -156,7 +156,7 @@ void GameConsole::run_frame(const GameBoard& board, const Keys& keys, bool wants
 
 void GameConsole::decode(const GameBoard& board) {
   const MachineState& state = atari_.state();
-  board.game().step(decoder_, {state.ram, state.cartridge.ram});
+  board.game().decode(decoder_, {state.ram, state.cartridge.ram});
 }
 
 void GameConsole::press_reset(const GameBoard& board) {

@@ -14,7 +14,7 @@
 
 namespace rndfast {
 
-/// A game's ROM and what all its consoles share. Constant.
+/// A game's ROM and what else all its consoles have in common. It never changes.
 class GameBoard {
  public:
   /// `shades` gives the byte that stands for each colour in pictures. Throws std::invalid_argument if the ROM's size
@@ -40,7 +40,7 @@ struct GameSettings {
 /// Plain data. Functions take the same `board` as switch_on(), or one that differs in its shades.
 class GameConsole {
  public:
-  /// Switches the console on. What it is then depends on the board alone, so that copies of it serve as well.
+  /// Switches the console on. The result depends on the board alone, so that many consoles may be copies of one.
   void switch_on(const GameBoard& board);
 
   /// Gives a console that has just been switched on its random stream, and resets it, in its default mode and with
@@ -97,7 +97,7 @@ class GameConsole {
   std::int32_t paddle_resistance_;
   std::int32_t frame_number_;
   std::int32_t episode_frame_number_;
-  Mt19937 system_random_;       // what is unpredictable at power-on and resets
+  Mt19937 system_random_;       // what a real console holds by chance at power-on and resets
   Mt19937 environment_random_;  // sticky actions
   Atari2600 atari_;
 };

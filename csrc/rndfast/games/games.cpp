@@ -22,7 +22,7 @@ using enum CartridgeScheme;
 
 // --- Lists of actions, modes and difficulties, written down where they are used ---
 
-/// An action, so many times in a row. Like ModeRange, a list takes it or, implicitly, a single one.
+/// An action, repeated `length` times. A single action converts to it, so that lists may hold both.
 struct ActionRun {
   constexpr ActionRun(Action run_action, int run_length = 1) : action(run_action), length(run_length) {}
   Action action;
@@ -39,7 +39,7 @@ constexpr auto kActions = [] {
   return actions;
 }();
 
-/// first, first + step, .. last.
+/// The modes first, first + step, ..., last. A single mode converts to it, so that lists may hold both.
 struct ModeRange {
   constexpr ModeRange(int mode) : first(mode), last(mode), step(1) {}
   constexpr ModeRange(int range_first, int range_last, int range_step)
@@ -67,7 +67,7 @@ constexpr std::array kDifficulties = {kValues...};
 
 /// 100 * cube + variant, for 51 cubes of 3 variants.
 constexpr auto kVideoCubeModes = [] {
-  std::array<std::int16_t, 51 * 3> modes{};
+  std::array<std::int16_t, std::size_t{51} * 3> modes{};
   for (std::size_t i = 0; i < modes.size(); ++i) modes[i] = static_cast<std::int16_t>(100 * (i / 3) + i % 3);
   return modes;
 }();
@@ -80,7 +80,7 @@ void set_score(Decoder& d, int score) {
   d.score = score;
 }
 
-/// For scores that begin at 0 again when they reach `limit`.
+/// The same for scores that begin at 0 again when they reach `limit`.
 void set_score_that_wraps(Decoder& d, int score, int limit) {
   set_score(d, score);
   if (d.reward < 0) d.reward += limit;
@@ -88,10 +88,10 @@ void set_score_that_wraps(Decoder& d, int score, int limit) {
 
 int signed_byte(int byte) { return static_cast<std::int8_t>(byte); }
 
-/// A digit that may be 10, a blank in place of a leading zero.
+/// The value of a digit that is 10 where the game shows a blank in place of a leading zero.
 int blankable(int digit) { return digit == 10 ? 0 : digit; }
 
-/// A number of one byte per decimal digit, the most significant first.
+/// A number that the game stores as one byte per decimal digit, at `addresses`, the most significant first.
 template <typename DigitOf>
 int read_digits(const GameMemory& ram, std::initializer_list<int> addresses, DigitOf digit_of) {
   int value = 0;
@@ -103,7 +103,8 @@ int read_digits(const GameMemory& ram, std::initializer_list<int> addresses, Dig
 
 constexpr int kMaxTries = 10'000;
 
-/// Calls `once` until `is_reached(memory)`, perhaps not at all. A mode out of reach is an error, not an endless loop.
+/// Calls `once` until `is_reached(memory)`; not at all if it is reached already. Gives up after `max_tries`: a mode out
+/// of reach is an error, not an endless loop.
 template <typename IsReached, typename Once>
 void repeat_until(const ModeRequest& request, IsReached is_reached, Once once, int max_tries = kMaxTries) {
   for (int tries = 0; !is_reached(request.controls.memory()); ++tries) {
@@ -145,7 +146,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1, 2>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kOne,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            // The reward stays: it is 0 until the game is won, which ends it.
            const bool won = ram[0xB9] == 0x12;
@@ -167,7 +168,7 @@ constexpr Game kGames[] = {
      .modes = kModes<range(1, 8)>,
      .start_actions = kActions<kFire>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xA8, 0xA9, 0xAA}));
            d.terminal = ram[0xA7] == 0xFF;
@@ -182,7 +183,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1, 2, 3>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kDecoded,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const auto digit = [](int byte) { return byte == 0x80 ? 0 : byte >> 3; };
            set_score(d, 10 * read_digits(ram, {0x83, 0x85, 0x87, 0x89, 0x8B}, digit));
@@ -195,7 +196,7 @@ constexpr Game kGames[] = {
      .starts_with_difficulty_a = true,
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpFire, kRightFire, kLeftFire, kDownFire>,
      .difficulties = kDifficulties<0, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xDB, 0xDA, 0xD9}));
            d.lives = ram[0xD6] & 15;
@@ -204,7 +205,7 @@ constexpr Game kGames[] = {
     {.name = "assault",
      .md5 = "de78b3a064d374390ac0710f95edde92",
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kRightFire, kLeftFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x80, 0x81, 0x82}));
            d.lives = ram[0xE5];
@@ -216,7 +217,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown, kUpRight, kUpLeft, kDownRight, kDownLeft>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xDE, 0xDF, 0xE0}));
            d.lives = ram[0xD3] & 15;
@@ -231,7 +232,7 @@ constexpr Game kGames[] = {
                                  kLeftFire, kDownFire, kUpRightFire, kUpLeftFire>,
      .modes = kModes<range(0, 31), 128>,
      .difficulties = kDifficulties<0, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score_that_wraps(d, 10 * ram.bcd({0xBD, 0xBE}), 100'000);
            d.lives = ram[0xBC] >> 4;
@@ -242,7 +243,7 @@ constexpr Game kGames[] = {
      .md5 = "9ad36e699ef6f45d9eb6c4cf90475c9f",
      .minimal_actions = kActions<kNoop, kFire, kRightFire, kLeftFire>,
      .modes = kModes<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            d.lives = ram[0xF1];
            d.terminal = d.lives == 0xFF;
@@ -252,7 +253,7 @@ constexpr Game kGames[] = {
     {.name = "atlantis2",
      .md5 = "826481f6fc53ea47c9f272f7050eedf7",
      .minimal_actions = kActions<kNoop, kFire, kRightFire, kLeftFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            d.lives = ram[0xF1];
            d.terminal = d.lives == 0xFF;
@@ -265,7 +266,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kFire, kRight, kLeft>,
      .difficulties = kDifficulties<3>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            // Men on each point as signed bytes, the player's being negative; 0x80 and 0x8E hold the men borne off. The
            // reward stays: it is 0 until somebody wins, which ends the game.
@@ -279,7 +280,7 @@ constexpr Game kGames[] = {
              const int men = signed_byte(ram[address]);
              (men < 0 ? player_men : computer_men) += std::abs(men);
            }
-           // A board with men missing says nothing.
+           // While a man is being moved the board lacks it: such a board does not say whether the game has ended.
            if (player_men != kNumMen || computer_men != kNumMen) return;
            if (player_off != kNumMen && computer_off != kNumMen) return;
            d.reward = player_off == kNumMen ? 1 : -1;
@@ -290,7 +291,7 @@ constexpr Game kGames[] = {
      .md5 = "00ce0bdd43aed84a983bef38fe7f5ee3",
      .modes = kModes<range(0, 28, 4)>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xD8, 0xD9, 0xDA}));
            d.lives = ram[0xD5];
@@ -305,7 +306,7 @@ constexpr Game kGames[] = {
      .modes = kModes<5, 6, 7, 8>,
      .difficulties = kDifficulties<0, 2, 3>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0x84));
            d.terminal = ram[0x86] != 0;
@@ -317,7 +318,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .allows_hmove_blanks = false,
      .modes = kModes<1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 1000 * (blankable(ram[0x9D] >> 4) + 10 * blankable(ram[0x9E] & 15) +
                                 100 * blankable(ram[0x9E] >> 4)));
@@ -333,10 +334,10 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 1>,
      .start_actions = kActions<kRight>,
      .initial = {.lives = 3},
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x8B, 0x8A, 0x89}));
-           // The loss of exactly one life is believed only while 0x8C is 1.
+           // A number of lives that is smaller by exactly one counts only while 0x8C is 1.
            const int lives = ram[0x85] + 1;
            if (lives != d.lives - 1 || ram[0x8C] == 1) d.lives = lives;
            d.terminal = ram[0x85] == 0xFF;
@@ -344,7 +345,7 @@ constexpr Game kGames[] = {
     {.name = "berzerk",
      .md5 = "136f75c4dd02c29283752b7e5799f978",
      .modes = kModes<range(1, 9), 16, 17, 18>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xDD, 0xDE, 0xDF}));
            d.lives = ram[0xDA] + 1;
@@ -364,7 +365,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kDown>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const bool is_broke = ram[0x86] == 0x0B && ram[0x89] == 0xBB;
            set_score(d, is_broke ? 0 : ram.bcd({0x86, 0x89}));
@@ -378,7 +379,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2, 4>,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xA6, 0xA1}));
            d.terminal = ram[0xA4] > 0x10;
@@ -390,7 +391,7 @@ constexpr Game kGames[] = {
      .scheme = k2K,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const auto points = [&](int address) { return ram[address] == 0xC0 ? 100 : ram.bcd(address); };
            const int player = points(0x92);
@@ -407,7 +408,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft>,
      .modes = kModes<range(0, 44, 4)>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& has_started = d.memory[0];
            set_score(d, 100 * (ram[0xCC] & 15) + ram.bcd(0xCD));
@@ -422,7 +423,7 @@ constexpr Game kGames[] = {
      .height = 214,
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kRightFire, kLeftFire>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 10 * ram.bcd({0xAD, 0xAE}));
            d.terminal = ram[0x83] == 0;
@@ -435,12 +436,12 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .start_actions = kActions<repeat(kNoop, 60), repeat(kFire, 2)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const bool is_poker_solitaire = ram[0xD4] == 3;
            const bool is_input_disabled = (ram[0xD3] & 0x80) != 0;
            const int points = ram.bcd({0x8C, 0x95});
-           // Otherwise the previous frame's reward is given again.
+           // Where neither holds, d.reward stays what it was: ale-py gives the previous frame's reward again.
            if (is_poker_solitaire || !is_input_disabled) d.reward = points - d.score;
            d.score = points;
            d.terminal = is_poker_solitaire ? points > 0 && ram[0x9E] == 0xAA
@@ -452,7 +453,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8,
      .modes = kModes<22, 86>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xF4, 0xF5, 0xF6}));
            d.reward = std::max(d.reward, 0);
@@ -465,7 +466,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2>,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kDecoded,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& has_started = d.memory[0];
            set_score(d, 100 * ram.bcd({0xEC, 0xEE}));
@@ -481,7 +482,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown, kUpRight, kUpLeft, kDownRight, kDownLeft>,
      .modes = kModes<0, 1, 2, 3>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * read_digits(ram, {0x85, 0x84, 0x83, 0x82}, [](int byte) { return byte; }));
            d.reward = std::max(d.reward, 0);
@@ -496,7 +497,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2, 4, 6>,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x8B, 0x8C, 0x8D}));
            d.terminal = ram[0xE7] == 0x82;
@@ -509,9 +510,9 @@ constexpr Game kGames[] = {
      .allows_hmove_blanks = false,
      .start_actions = kActions<repeat(kNoop, 486)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
-           // The game is over, and stays over, once the level or the score falls: the program has begun anew.
+           // When the level or the score falls, the program has begun a new game: the old one is over, and stays over.
            std::int32_t& level = d.memory[0];
            const int points = 10 * ram.bcd({0xCF, 0xCC});
            d.reward = 0;
@@ -531,7 +532,7 @@ constexpr Game kGames[] = {
      .md5 = "0f643c34e40e3f1daafd9c524d3ffe64",
      .modes = kModes<range(1, 9), 16>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const auto digit = [](int byte) { return blankable(byte & 15); };
            set_score(d, read_digits(ram, {0xA1, 0xA0, 0x9F, 0x9E, 0x9D, 0x9C}, digit));
@@ -544,7 +545,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kRightFire, kLeftFire>,
      .modes = kModes<1, 3, 5, 7>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& mode_was_just_set = d.memory[0];
            const bool shows_no_score = ram[0x81] == 0xAB && ram[0x83] == 0xCD && ram[0x85] == 0xEA;
@@ -562,7 +563,7 @@ constexpr Game kGames[] = {
          }},
     {.name = "donkey_kong",
      .md5 = "36b20c427975760cb9cf4a47e41369e4",
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0x87, 0x88}));
            d.lives = ram[0xA3];
@@ -575,7 +576,7 @@ constexpr Game kGames[] = {
      .modes = kModes<range(0, 15)>,
      .start_actions = kActions<kUpFire>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const int player = ram.bcd(0xF6);
            const int opponent = ram.bcd(0xF7);
@@ -614,7 +615,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0xA7));
            d.terminal = d.score == 10;
@@ -624,7 +625,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8SC,
      .start_actions = kActions<repeat(kFire, 16)>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x87, 0x88, 0x89}));
            d.lives = ram[0x83];
@@ -635,7 +636,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kDown, kDownRight, kDownLeft, kRightFire, kLeftFire>,
      .start_actions = kActions<kFire>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            // 200 cars to pass on the first day, 300 on every later one.
            const int day = ram[0xAD];
@@ -648,7 +649,7 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 2>,
      .start_actions = kActions<kFire, repeat(kNoop, 5)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram[0xE3]);
            d.terminal = (ram[0xC7] & 3) == 0;
@@ -659,7 +660,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .modes = kModes<0, 1, 2>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xDF, 0xE0, 0xE1}));
            d.lives = signed_byte((ram[0xE5] + 1) & 0xFF);
@@ -678,7 +679,7 @@ constexpr Game kGames[] = {
      .scheme = k2K,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0xBD) - ram.bcd(0xBE));
            d.terminal = ram[0xBD] == 0x99 || ram[0xBE] == 0x99;
@@ -689,7 +690,7 @@ constexpr Game kGames[] = {
      .scheme = k2K,
      .modes = kModes<8, 9, 10>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0xEA));
            d.terminal = ram[0xEB] == 0;
@@ -703,7 +704,7 @@ constexpr Game kGames[] = {
      .modes = kModes<range(0, 7)>,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0xE7));
            d.reward = std::clamp(d.reward, 0, 1);
@@ -715,7 +716,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown>,
      .modes = kModes<0, 1, 2>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xCC, 0xCE}));
            d.lives = ram[0xD0];
@@ -725,7 +726,7 @@ constexpr Game kGames[] = {
     {.name = "frostbite",
      .md5 = "4ca73eb959299471788f0b685c3ba0b5",
      .modes = kModes<0, 2>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xC8, 0xC9, 0xCA}));
            d.lives = (ram[0xCC] & 15) + 1;
@@ -739,7 +740,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kRightFire, kLeftFire>,
      .modes = kModes<range(1, 9)>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score_that_wraps(d, ram.bcd({0xAC, 0xAD, 0xAE}), 1'000'000);
            d.lives = ram[0xB9] + 1;
@@ -752,10 +753,10 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2>,
      .difficulties = kDifficulties<0, 1>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xB0, 0xB1, 0xB2}));
-           const int carrots = ram[0xB4] & 7;  // one per bit
+           const int carrots = ram[0xB4] & 7;  // a carrot is a life, and a bit
            d.lives = std::popcount(static_cast<unsigned>(carrots));
            d.terminal = carrots == 0;
          },
@@ -770,7 +771,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .modes = kModes<0, 1, 2, 3, 4>,
      .start_actions = kActions<repeat(kFire, 16)>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x87, 0x88, 0x89}));
            d.lives = ram[0x81] == 0 ? 6 : ram[0x84] + 1;
@@ -782,7 +783,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1, 2, 3>,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& last_clock = d.memory[0];
            const bool time_is_up = last_clock == 0xFF && ram[0xF1] == 0;
@@ -795,7 +796,7 @@ constexpr Game kGames[] = {
      .md5 = "f0a6e99f5875891246c3dbecbf2d2cea",
      .modes = kModes<range(0, 8)>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& last_matches = d.memory[0];
            const int matches = ram.bcd(0x82);
@@ -811,7 +812,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8,
      .modes = kModes<0, 1, 2, 3, 4>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xB7, 0xB8, 0xB9}));
            d.lives = ram[0xB3];
@@ -825,7 +826,7 @@ constexpr Game kGames[] = {
      .modes = kModes<range(0, 7)>,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0xB6));
            d.terminal = d.score == 7 || ram.bcd(0xB7) == 7;
@@ -840,7 +841,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0x8A) - ram.bcd(0x8B));
            d.reward = std::min(d.reward, 1);
@@ -852,7 +853,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kE0,
      .modes = kModes<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xDE, 0xDD, 0xDC}));
            d.lives = (ram[0x86] & 15) + 1;
@@ -872,10 +873,10 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 1>,
      .start_actions = kActions<kFire>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x90, 0x91, 0x92}));
-           if (d.reward == 50'000) d.reward = 0;  // what the player starts with
+           if (d.reward == 50'000) d.reward = 0;  // the score that the game starts with is no reward
            d.terminal = ram[0x95] == 0 && ram[0x96] == 0;
          }},
     {.name = "kaboom",
@@ -886,7 +887,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft>,
      .start_actions = kActions<kFire>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xA3, 0xA4, 0xA5}));
            d.terminal = ram[0xA1] == 0 || d.score == 999'999;
@@ -896,7 +897,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8,
      .modes = kModes<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0xA7, 0xA8}));
            d.lives = (ram[0xAD] & 7) + 1;
@@ -913,7 +914,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpRight, kUpLeft, kDownRight, kDownLeft,
                                  kUpFire, kRightFire, kLeftFire, kDownFire>,
      .start_actions = kActions<kReset>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x9B, 0x9C}));
            d.lives = ram[0x96];
@@ -923,7 +924,7 @@ constexpr Game kGames[] = {
      .md5 = "0dd4c69b5f9a7ae96a7a08329496779a",
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown>,
      .modes = kModes<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x82, 0x83}));
            d.lives = ram[0xEE];
@@ -937,7 +938,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1, 2>,
      .start_actions = kActions<kFire, kNoop>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const auto bcd = [&](int address) { return GameMemory::decimal(ram.cartridge(address)); };
            set_score(d, 10'000 * bcd(0xF0B6) + 100 * bcd(0xF0B5) + bcd(0xF0B4));
@@ -958,7 +959,7 @@ constexpr Game kGames[] = {
      .md5 = "534e23210dd1993c828d944c6ac4d9fb",
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown, kUpRight, kUpLeft, kDownRight, kDownLeft>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0x80, 0x81}));
            d.terminal = ram[0xD1] == 0x80;
@@ -967,7 +968,7 @@ constexpr Game kGames[] = {
      .md5 = "4baada22435320d185c95b7dd2bcdb24",
      .rom_size = 8192,
      .scheme = kF8,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x9C, 0x9D, 0x9E}));
            d.lives = (ram[0x9F] & 7) + 1;
@@ -979,7 +980,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown, kDownRight, kDownLeft, kRightFire, kLeftFire,
                                  kDownFire, kUpRightFire, kUpLeftFire, kDownRightFire, kDownLeftFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x98, 0x99, 0x9A}));
            d.lives = (ram[0x9D] & 7) + 1;
@@ -989,7 +990,7 @@ constexpr Game kGames[] = {
      .md5 = "8e4cd60d93fcde8065c1a2b972a26377",
      .start_actions = kActions<kReset>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x80, 0x81, 0x82}));
            d.terminal = ram[0x83] == 0;
@@ -1001,7 +1002,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1>,
      .difficulties = kDifficulties<0, 1>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x94, 0x95, 0x96}));
            d.lives = ram[0xCA];
@@ -1014,7 +1015,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .modes = kModes<0, 2, 4, 6>,
      .start_actions = kActions<repeat(kNoop, 10), repeat(kFire, 7)>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0x89, 0x8A}));
            d.lives = ram[0x87];
@@ -1027,12 +1028,12 @@ constexpr Game kGames[] = {
      .scheme = k2K,
      .difficulties = kDifficulties<0, 1>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            // When the hole changes, the strokes played at the last one are compared with its par.
            std::int32_t& hole = d.memory[0];
            std::int32_t& par = d.memory[1];
-           std::int32_t& strokes_before = d.memory[2];  // of counters that have started anew since
+           std::int32_t& strokes_before = d.memory[2];  // strokes before the game's counter last began at 0 again
            std::int32_t& strokes = d.memory[3];
            std::int32_t& strokes_at_start = d.memory[4];
            d.reward = 0;
@@ -1056,7 +1057,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kE0,
      .room_address = 0x83,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x93, 0x94, 0x95}));
            d.lives = (ram[0xBA] & 7) + 1;
@@ -1069,7 +1070,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpFire, kRightFire, kLeftFire, kDownFire>,
      .modes = kModes<0, 1, 2, 3>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 10 * ram.bcd({0x83, 0x82}));
            d.lives = ram[0xDB];
@@ -1083,7 +1084,7 @@ constexpr Game kGames[] = {
      .allows_hmove_blanks = false,
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown, kUpRight, kUpLeft, kDownRight, kDownLeft>,
      .modes = kModes<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xFA, 0xF9, 0xF8}));
            const int spare_lives = ram[0xFB] & 15;
@@ -1092,7 +1093,7 @@ constexpr Game kGames[] = {
          },
      .set_mode =
          [](const ModeRequest& request) {
-           // Modes 0 and 1 differ by a flag.
+           // Modes 0 and 1 have the same number, and differ by a flag.
            const int number = std::max(request.mode, 1);
            const int flag = request.mode == 0 ? 1 : 0;
            select_and_start(request, 10,
@@ -1103,7 +1104,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kRightFire, kLeftFire>,
      .modes = kModes<8, 24, 40>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xC4, 0xC5, 0xC6}));
            d.lives = ram[0xC7] & 7;
@@ -1118,9 +1119,9 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1, 2>,
      .difficulties = kDifficulties<0, 2>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
-           // Over once nothing has moved for more than 50 frames.
+           // The game is over once nothing has moved for more than 50 frames.
            std::int32_t& idle_frames = d.memory[0];
            set_score(d, ram.bcd(0xCE) - ram.bcd(0xD0));
            idle_frames = ram[0xC0] == 0 ? idle_frames + 1 : 0;
@@ -1132,7 +1133,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown>,
      .modes = kModes<range(0, 7)>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xD0, 0xCE, 0xCC}));
            d.lives = ram[0x98] + 1;
@@ -1148,7 +1149,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8,
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kDown, kRightFire, kLeftFire, kDownFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0xC9, 0xC8}) + 10 * (ram[0xC7] >> 4));
            d.lives = ram[0xCB] & 7;
@@ -1158,10 +1159,10 @@ constexpr Game kGames[] = {
      .md5 = "3e90cf23106f2e08b2781e41299de556",
      .start_actions = kActions<kUp>,
      .room_address = 0x81,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xD5, 0xD6, 0xD7}));
-           const int life_marks = ram[0x80] >> 4;  // two of the status line's pixels
+           const int life_marks = ram[0x80] >> 4;  // pixels of the status line: bits 3 and 1 are a spare life each
            d.lives = life_marks == 0b1010 ? 3 : life_marks == 0b1000 ? 2 : 1;
            d.terminal = life_marks == 0 && ram[0x9E] != 0;
          }},
@@ -1171,7 +1172,7 @@ constexpr Game kGames[] = {
      .scheme = kDPC,
      .start_actions = kActions<kUp>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xC7, 0xC8, 0xC9}));
            d.terminal = d.score == 199'000;
@@ -1185,7 +1186,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 1>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const int opponent = ram[0x8D];
            const int player = ram[0x8E];
@@ -1199,7 +1200,7 @@ constexpr Game kGames[] = {
      .height = 220,
      .minimal_actions = kActions<kNoop, kFire, kUp, kDown, kUpFire, kDownFire>,
      .modes = kModes<10, 30, 50, 70>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x88, 0x89, 0x8A}));
            d.lives = (ram[0x96] & 7) + 1;
@@ -1218,7 +1219,7 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .start_actions = kActions<kUp>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xC8, 0xC9, 0xCA}));
            d.terminal = ram[0xC2] > 1;
@@ -1230,7 +1231,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown>,
      .difficulties = kDifficulties<0, 1>,
      .initial = {.lives = 4, .memory = {2}},
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& last_spare_lives = d.memory[0];
            const int spare_lives = signed_byte(ram[0x88]);
@@ -1242,9 +1243,9 @@ constexpr Game kGames[] = {
     {.name = "riverraid",
      .md5 = "393948436d1f4cc3192410bb918f9724",
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
-           // A digit is the low byte of its picture's address, 8 bytes per picture.
+           // A digit is stored as the low byte of its picture's address; a picture takes 8 bytes.
            const auto digit = [](int byte) { return byte % 8 == 0 && byte <= 72 ? byte / 8 : 0; };
            set_score(d, read_digits(ram, {0xCD, 0xCF, 0xD1, 0xD3, 0xD5, 0xD7}, digit));
            constexpr int kFull = 0x58;
@@ -1258,7 +1259,7 @@ constexpr Game kGames[] = {
      .md5 = "ce5cc62608be2cd3ed8abd844efb8919",
      .rom_size = 16384,
      .scheme = kF6,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const auto digit = [](int byte) { return blankable(byte & 15); };
            set_score(d, 100 * read_digits(ram, {0xCC, 0xCB, 0xCA, 0xC9}, digit));
@@ -1269,7 +1270,7 @@ constexpr Game kGames[] = {
      .md5 = "4f618c2429138e0280969193ed6c107e",
      .rom_size = 8192,
      .scheme = kFE,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 12 * ram[0xB6] + ram[0xB5]);  // squadrons of 12, and single tanks
            d.lives = (ram[0xA8] & 15) + 1;
@@ -1278,7 +1279,7 @@ constexpr Game kGames[] = {
     {.name = "seaquest",
      .md5 = "240bfbac5163af4df5ae713985386f92",
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xB8, 0xB9, 0xBA}));
            d.lives = ram[0xBB] + 1;
@@ -1290,7 +1291,7 @@ constexpr Game kGames[] = {
      .scheme = kF8,
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kRightFire, kLeftFire>,
      .start_actions = kActions<kReset, kLeft>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x9E, 0x9F, 0xA0}));
            d.lives = ram[0xA9];
@@ -1304,7 +1305,7 @@ constexpr Game kGames[] = {
      .has_fire = false,
      .start_actions = kActions<repeat(kDown, 16)>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, -(6000 * ram[0xE8] + ram.bcd({0xE9, 0xEA})));  // minus the time in centiseconds
            d.terminal = ram[0x91] == 0xFF;
@@ -1313,7 +1314,7 @@ constexpr Game kGames[] = {
      .md5 = "e72eb8d4410152bdcb69e7fba327b420",
      .rom_size = 16384,
      .scheme = kF6,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 10 * ram.bcd({0xDE, 0xDD, 0xDC}));
            d.lives = ram[0xD9] & 15;
@@ -1324,7 +1325,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kRightFire, kLeftFire>,
      .modes = kModes<range(0, 15)>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score_that_wraps(d, ram.bcd({0xE6, 0xE8}), 10'000);
            d.lives = ram[0xC9];
@@ -1337,7 +1338,7 @@ constexpr Game kGames[] = {
      .scheme = k2K,
      .modes = kModes<range(6, 17)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd(0xA7));
            d.terminal = d.score == 10 || ram[0x80] == 0;
@@ -1349,7 +1350,7 @@ constexpr Game kGames[] = {
     {.name = "star_gunner",
      .md5 = "a3c1c70024d7aabb41381adbfb6d3b25",
      .modes = kModes<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& has_started = d.memory[0];
            const auto digit = [](int byte) { return blankable(byte & 15); };
@@ -1363,7 +1364,7 @@ constexpr Game kGames[] = {
      .md5 = "a9531c763077464307086ec9a1fd057d",
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const bool won = (ram[0x9F] & 0x40) != 0 && ram[0x81] == 0xF2 && ram[0x80] == 0xAC;
            const int seconds = 60 * ram.bcd(0xE3) + ram.bcd(0xE2);
@@ -1379,7 +1380,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const int player = ram.bcd(0xF7);
            const int opponent = ram.bcd(0xF6);
@@ -1394,9 +1395,9 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 2>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
-           // A change of games hides a change of points in the same frame.
+           // The reward is the change of the games' difference or else of the points', not both in one frame.
            std::int32_t& last_games_ahead = d.memory[0];
            std::int32_t& last_points_ahead = d.memory[1];
            const int player = ram[0xC7];
@@ -1417,7 +1418,7 @@ constexpr Game kGames[] = {
      .scheme = k2K,
      .minimal_actions = kActions<kNoop, kFire, kRight, kLeft, kDown>,
      .lives_rule = LivesRule::kZero,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xF2, 0xF1}));
            d.reward = std::max(d.reward, 0);
@@ -1432,7 +1433,7 @@ constexpr Game kGames[] = {
      .modes = kModes<range(0, 8)>,
      .difficulties = kDifficulties<0, 2>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const bool has_winner = ram[0xFF] == 0xF3 && ram[0xFE] == 0x10;
            d.reward = !has_winner ? 0 : ram[0xE1] == 8 ? 1 : -1;
@@ -1448,7 +1449,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpFire, kRightFire, kLeftFire, kDownFire>,
      .difficulties = kDifficulties<0, 1, 2>,
      .initial = {.lives = 5},
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0x8F, 0x8D}));
            if ((ram[0x80] & 15) == 2) d.lives = (ram[0x8B] & 7) + 1;
@@ -1457,7 +1458,7 @@ constexpr Game kGames[] = {
     {.name = "trondead",
      .md5 = "fb27afe896e7c928089307b32e5642ee",
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xBD, 0xBE, 0xBF}));
            d.lives = 5 - ram[0xC8];
@@ -1469,7 +1470,7 @@ constexpr Game kGames[] = {
                                  kRightFire, kLeftFire>,
      .modes = kModes<range(0, 8)>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 10 * (ram.bcd({0x8A, 0x89}) + ram[0xD3]));
            d.lives = ram[0xB9];
@@ -1482,7 +1483,7 @@ constexpr Game kGames[] = {
      .scheme = kE0,
      .minimal_actions = kActions<kNoop, kUp, kRight, kLeft, kDown, kUpFire, kRightFire, kLeftFire>,
      .modes = kModes<0, 4, 8, 12>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x9A, 0x9C}));
            d.lives = ram[0x9E] & 3;
@@ -1497,7 +1498,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kDown, kUpFire, kDownFire>,
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0x80, 0x81, 0x82}));
            d.lives = (ram[0x86] & 15) + 1;
@@ -1506,7 +1507,7 @@ constexpr Game kGames[] = {
     {.name = "venture",
      .md5 = "3e899eba0ca8cd2972da1ae5479b4f0d",
      .difficulties = kDifficulties<0, 1, 2, 3>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0xC7, 0xC8}));
            d.lives = (ram[0xC6] & 7) + 1;
@@ -1517,7 +1518,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kFire, kUpRight, kUpLeft, kDownRight, kDownLeft>,
      .modes = kModes<range(1, 9), range(11, 19)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            // The reward stays: it is 0 until a side has no men left, which ends the game.
            const bool loser_wins = d.memory[0] != 0;
@@ -1544,7 +1545,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpRight, kUpLeft, kDownRight, kDownLeft>,
      .modes = kModes<0, 1, 2, 3, 4>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const bool is_over = ram[0xE1] == 0x82 && ram[0xEE] < 2;
            d.reward = !is_over ? 0 : ram[0xEE] == 0 ? 1 : -1;
@@ -1557,11 +1558,11 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 1>,
      .start_actions = kActions<repeat(kNoop, 61), kFire, repeat(kNoop, 2)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            std::int32_t& last_faces = d.memory[0];
            std::int32_t& last_clock = d.memory[1];
-           int faces = 0;  // of one colour
+           int faces = 0;  // number of faces that have one colour
            for (int face = 0xA0; face < 0xA0 + 6 * 9; face += 9) {
              bool has_one_colour = true;
              for (int tile = 1; tile < 9; ++tile) has_one_colour = has_one_colour && ram[face + tile] == ram[face];
@@ -1575,7 +1576,7 @@ constexpr Game kGames[] = {
          },
      .set_mode =
          [](const ModeRequest& request) {
-           // Cube 0 is cube 1.
+           // A mode of cube 0 is that of cube 1.
            constexpr int kShownByVariant[] = {0, 2, 8};
            const int shown = kShownByVariant[request.mode % 100];
            const int cube = std::max(request.mode / 100, 1);
@@ -1588,10 +1589,11 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpFire, kRightFire, kLeftFire>,
      .modes = kModes<0, 2>,
      .difficulties = kDifficulties<0, 1>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xB4, 0xB2, 0xB0}));
-           d.lives = 4 + (ram[0xA8] & 1) - (ram[0x99] & 7);  // an extra ball, and the number of the present one
+           d.lives = 4 + (ram[0xA8] & 1) -
+                     (ram[0x99] & 7);  // bit 0 of 0xA8 is an extra ball; 0x99 has the present ball's number
            d.terminal = (ram[0xAF] & 1) != 0;
          },
      .set_mode = select_mode_at<0xC1, 2>},
@@ -1601,7 +1603,7 @@ constexpr Game kGames[] = {
      .minimal_actions = kActions<kNoop, kFire, kUp, kRight, kLeft, kDown, kUpFire, kRightFire, kLeftFire, kDownFire>,
      .difficulties = kDifficulties<0, 1>,
      .initial = {.lives = 3},
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            const int hundreds = ram.bcd({0x88, 0x86});
            set_score(d, 100 * (hundreds >= 8000 ? hundreds - 8000 : hundreds));
@@ -1615,9 +1617,9 @@ constexpr Game kGames[] = {
      .difficulties = kDifficulties<0, 1, 2, 3>,
      .start_actions = kActions<repeat(kNoop, 486), kFire, repeat(kNoop, 2)>,
      .lives_rule = LivesRule::kOneUntilEnd,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
-           // While the clock stands at 0 nothing changes: the previous frame's reward is given again.
+           // While the clock stands at 0 nothing is decoded: ale-py gives the previous frame's reward again.
            if (ram[0xCF] == 0) return;
            set_score(d, 2 - signed_byte(ram[0xDC]));
            d.terminal = d.score == 3 || ram[0xDE] == 0;
@@ -1628,7 +1630,7 @@ constexpr Game kGames[] = {
      .modes = kModes<0, 32, 64, 96>,
      .difficulties = kDifficulties<0, 1>,
      .start_actions = kActions<kFire>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, ram.bcd({0xE0, 0xE1, 0xE2}));
            d.lives = ram[0x9E] >> 4;
@@ -1644,7 +1646,7 @@ constexpr Game kGames[] = {
      .rom_size = 8192,
      .scheme = kF8,
      .modes = kModes<0, 8, 16, 24>,
-     .step =
+     .decode =
          [](Decoder& d, const GameMemory& ram) {
            set_score(d, 100 * ram.bcd({0xE8, 0xE9}));
            d.lives = ram[0xEA] & 7;

@@ -25,7 +25,7 @@ class DiscountedReturnFilter {
   /// rewards, out: (T, N). Writes all of `out`, which may be `rewards` itself.
   void update(View2D<const float> rewards, View2D<float> out);
 
-  /// The sum after the last step seen, per environment: what the forward filter carries on. Zeros when backward.
+  /// Each environment's sum after the last step so far, from which the forward filter goes on. Zeros when backward.
   std::span<const double> carry() const { return carry_; }
   void set_carry(std::span<const double> carry);
 

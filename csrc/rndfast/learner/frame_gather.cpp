@@ -11,8 +11,8 @@
 namespace rndfast {
 namespace {
 
-// pixel / 255 without a division, which takes most of the time otherwise: 1 / 255 = high + low, where high has 17
-// bits, so that pixel * high is exact and the sum is rounded once.
+// pixel / 255 is computed without a division, which would take most of the time: 1 / 255 = high + low, where high has
+// 17 bits, so that pixel * high is exact and the sum is rounded once. The static_assert below tries all pixels.
 constexpr float kScaleHigh = 0x1.0101p-8F;
 constexpr float kScaleLow = 0x1.010102p-32F;
 
@@ -109,8 +109,9 @@ void order_blocks(const Element* rows, std::size_t width, std::size_t stride, El
   }
 }
 
-/// Calls use(first, elements) for an input's elements in the order of its blocks, a row of blocks at a time, which
-/// stays in the fastest cache. `plane(p)` is plane p, (height, width), or null for zeros.
+/// Calls use(first, elements) for an input's elements in the order of its blocks, `first` being the position of the
+/// first of them. It does so a row of blocks at a time, which stays in the fastest cache. `plane(p)` is plane p,
+/// (height, width), or null for zeros.
 template <typename Element, typename Plane, typename Use>
 void for_block_rows(const FrameStoreView& store, std::size_t num_planes, const Plane& plane, const Use& use) {
   const std::size_t stride = num_planes * kBlockPixels;
@@ -125,7 +126,7 @@ void for_block_rows(const FrameStoreView& store, std::size_t num_planes, const P
   }
 }
 
-/// Statistics (C, H, W) in the order of blocks.
+/// Values per pixel, (C, H, W), in the order of an input's blocks.
 std::vector<float> in_blocks(const FrameStoreView& store, std::span<const float> values) {
   std::vector<float> ordered;
   for_block_rows<float>(

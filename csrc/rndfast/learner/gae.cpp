@@ -11,17 +11,19 @@
 namespace rndfast {
 namespace {
 
-/// All bits set if the flag is. Read as a byte: in memory that was viewed as bool, NumPy allows other bytes than 0, 1.
+/// All bits set if flag n is set, else none. The flag is read as a byte, since NumPy's bool arrays may hold other bytes
+/// than 0 and 1, for which reading a C++ bool is undefined.
 std::uint64_t mask_of(const bool* flags, std::size_t n) {
   return std::uint64_t{0} - std::uint64_t{reinterpret_cast<const unsigned char*>(flags)[n] != 0};
 }
 
-/// mask ? a : b, bit for bit: a NaN that is not chosen leaves no trace.
+/// `a` where all bits of the mask are set, `b` where none is. Made of bit operations, unlike mask * a + ..., so that a
+/// NaN in the number that is not chosen has no effect.
 double choose(std::uint64_t mask, double a, double b) {
   return std::bit_cast<double>((std::bit_cast<std::uint64_t>(a) & mask) | (std::bit_cast<std::uint64_t>(b) & ~mask));
 }
 
-/// What one step reads of every environment, (N) each.
+/// What one step of the recursion reads: arrays of (N), one element for each environment.
 struct StepView {
   const float* rewards;
   const float* values;
@@ -31,7 +33,8 @@ struct StepView {
   const float* final_values;
 };
 
-/// advantage: A(t+1) on entry, A(t) on return. Flags that are absent are not read.
+/// Goes one step back in time. `advantage` is A(t+1) on entry and A(t) on return. Arrays of flags that the template's
+/// arguments say are absent are not read.
 template <bool kHasTerminated, bool kHasTruncated>
 void step(const StepView& view, std::size_t num_envs, const GaeConfig& config, double* __restrict advantage,
           float* __restrict out) {

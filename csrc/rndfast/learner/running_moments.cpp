@@ -45,7 +45,7 @@ RNDFAST_SIMD_KERNEL(sum_uint8, sum_uint8_body,
                      std::uint32_t* sum, std::uint32_t* sum_of_squares),
                     (first, frames, stride, length, sum, sum_of_squares))
 
-/// Two passes over one block of columns: the mean, then the squared deviations from it.
+/// Moments of `length` columns, by two passes: the mean, then the squared deviations from it.
 void moments_of_floats(const float* first, std::size_t rows, std::size_t stride, std::size_t length, double* mean,
                        double* m2) {
   std::fill_n(mean, length, 0.0);

@@ -12,7 +12,7 @@
 
 namespace rndfast {
 
-/// May be called from one thread at a time.
+/// Not for several threads at once; update() itself uses those of a pool.
 class RunningMoments {
  public:
   /// Moments of `size` elements. `prior_count` samples of mean 0 and variance 1 are counted as seen already (the

@@ -26,11 +26,12 @@ import torch
 from rich.console import Console
 
 import rndfast
+from rndfast.bench.arguments import BenchArguments
 from rndfast.bench.plain import PlainBatch, PlainLearner, make_ale_env, make_plain_env
 from rndfast.bench.report import Report, print_report, write_charts
-from rndfast.commands.arguments import BenchArguments
 from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 from rndfast.envs.games import env_id, parse_game
+from rndfast.envs.make import make_env
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages, Backend
 from rndfast.learner.cpu import CpuBackend
@@ -42,7 +43,7 @@ from rndfast.learner.observations import FrameStore
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments, start_episodes
 from rndfast.runs.metrics import Metrics
-from rndfast.runs.train import make_env, train
+from rndfast.runs.train import train
 from rndfast.runtime.compute import open_compute, resolve_precision, usable_cores
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.timeline import PHASES, Timeline
@@ -52,12 +53,13 @@ PLAIN = "plain"
 PAPER_TRANSITIONS = Config().run.total_transitions
 PACKAGES = ("rndfast", "torch", "numpy", "gymnasium", "ale-py", "envpool")
 
-# Largest difference of a loss between the fast path and the plain learner after an update, by
-# itself or as a share of the loss; rounding makes less than a hundredth of it in float32.
+# Largest difference of a loss between the fast path and the plain learner after an update, absolute
+# or relative. In float32, rounding makes less than a hundredth of it.
 LOSS_TOLERANCE = 0.02
 
 STICKINESS = 0.25
-BATCHES_PER_ROUND = {OURS: 24, "ale-py": 6, "envpool": 6}  # about the same time for each
+# Steps of all environments in one round: so many that each library takes about the same time.
+BATCHES_PER_ROUND = {OURS: 24, "ale-py": 6, "envpool": 6}
 
 Work = Callable[[], object]
 View = Callable[[str], None]
@@ -112,7 +114,7 @@ def number_formats(config: RunConfig) -> list[Precision]:
 
 @contextlib.contextmanager
 def output_directory(path: Path) -> Iterator[Path]:
-    """Make a directory and see that it can be written; where the block fails, it goes again.
+    """Make a directory and see that it can be written; removed if what is done inside fails.
 
     Raises:
         ValueError: It is a file.
@@ -137,7 +139,7 @@ def measure(
     config: Config, precisions: list[Precision], rounds: int, scratch: Path, view: View
 ) -> Report:
     """Measure everything; returns what ``bench.json`` holds."""
-    threads = config.run.num_threads or torch.get_num_threads()  # of the plain learner
+    plain_threads = config.run.num_threads or torch.get_num_threads()
     report: Report = {
         "settings": {
             "env_id": config.env.env_id,
@@ -147,7 +149,7 @@ def measure(
             "num_minibatches": config.ppo.num_minibatches,
             "device": config.run.device,
             "num_threads": config.run.num_threads or usable_cores(),
-            "plain_threads": threads,
+            "plain_threads": plain_threads,
             "plain_env": "envpool" if is_installed("envpool") else "ale-py",
             "rounds": rounds,
         },
@@ -160,9 +162,9 @@ def measure(
         run = dataclasses.replace(config.run, precision=precision, run_dir=scratch / precision)
         chosen = dataclasses.replace(config, run=run)
         view(f"training in {precision}, a warm-up and {rounds} rounds beside plain PyTorch")
-        report["training"][precision] = measure_training(chosen, rounds, threads, view)
+        report["training"][precision] = measure_training(chosen, rounds, plain_threads, view)
         view(f"update in {precision}")
-        report["update"][precision] = measure_update(chosen, rounds, threads)
+        report["update"][precision] = measure_update(chosen, rounds, plain_threads)
     # later ones would count the plain learner's memory
     report["peak_memory_mib"] = report["training"][precisions[0]].pop("peak_memory_mib")
     view("environments")
@@ -278,7 +280,7 @@ def measure_training(config: Config, rounds: int, plain_threads: int, view: View
     timeline = _ClockedTimeline()
     rows: list[Metrics] = []
     plain_costs: list[Cost] = []
-    pauses: list[Cost] = []  # after each row
+    pauses: list[Cost] = []  # the plain learner's turn after each row of metrics
 
     def follow(update: Metrics | str) -> None:
         if isinstance(update, str):

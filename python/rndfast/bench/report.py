@@ -12,7 +12,8 @@ from rich.table import Table
 
 Report = dict[str, Any]
 
-BUSY = 0.5  # load average above which something else was running
+# A load average above this means that something else was running.
+BUSY_LOAD = 0.5
 KINDS = {"training": "iteration", "update": "update", "environments": "env step"}
 
 
@@ -59,7 +60,7 @@ def print_report(report: Report, console: Console) -> None:
     console.print(f"most memory in training: {report['peak_memory_mib']:,.0f} MiB")
     console.print(place(report))
     load = report["hardware"]["load_average_1min"]
-    if load > BUSY and report["settings"]["plain_threads"] > 1:
+    if load > BUSY_LOAD and report["settings"]["plain_threads"] > 1:
         console.print(
             f"The machine was busy (load {load:.1f} at the start): the threads of plain PyTorch "
             "wait for each other at every operation, and the ratios to it are too high. Fairer are "

@@ -1,4 +1,4 @@
-"""The arguments of each command: dataclasses that tyro turns into flags and help."""
+"""The arguments of commands: dataclasses that tyro turns into flags and help."""
 
 from __future__ import annotations
 
@@ -49,30 +49,6 @@ class EvalArguments:
     """Where the video (mp4) of the first episode goes; eval/ in the run directory if left out."""
     record: bool = True
     """Record a video (pip install 'rndfast[video]')."""
-
-
-@dataclass(frozen=True)
-class BenchArguments:
-    """Measure training, the update and the environments, each in turn with its peers.
-
-    The peers are a plain PyTorch implementation, EnvPool if it is installed, and ale-py. At the
-    paper's 128 environments x 128 steps it takes tens of minutes on few cores.
-    """
-
-    quick: bool = False
-    """A small rollout, 16 environments x 8 steps and one epoch: less than two minutes."""
-    rounds: int = 3
-    """Rounds that are counted; each contestant's first turn before them is not."""
-    num_threads: int = 0
-    """Threads of every contestant; 0: one per core, and what PyTorch takes by itself for the plain
-    implementation."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the networks live."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of the networks' passes beside float32, which is always measured; auto:
-    bfloat16 where the hardware has it."""
-    output: Path = Path("bench")
-    """Directory for bench.json and the charts (pip install 'rndfast[plots]')."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +138,7 @@ def from_file(path: Path | None, base: Config) -> Config:
         raise ValueError(f"{path}: {error}") from None
 
 
-def parse_train(argv: list[str]) -> TrainArguments:
+def parse_train(argv: list[str], command: str = "train") -> TrainArguments:
     """Resolve preset, file, run to resume and flags into one configuration.
 
     Raises:
@@ -193,7 +169,7 @@ def parse_train(argv: list[str]) -> TrainArguments:
     arguments = tyro.cli(
         TrainArguments,
         args=argv,
-        prog="rndfast train",
+        prog=f"rndfast {command}",
         default=TrainArguments(source.preset or "paper", source.config, source.resume, settings),
         config=(tyro.conf.OmitArgPrefixes,),
     )

@@ -1,6 +1,6 @@
-"""The command line: ``rndfast train | eval | bench | info | plot | presets | profile``.
+"""The command line: one table of commands, each parsed and run in the same way.
 
-Everything heavy is imported by the command that needs it: ``rndfast --help`` answers at once.
+What is heavy is imported by the command that needs it: ``rndfast --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -8,17 +8,141 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-SUMMARY = {
-    "train": "train PPO with RND, or resume a run",
-    "eval": "play episodes with a trained agent and record a video",
-    "bench": "measure training and environments beside their peers",
-    "info": "describe a run and verify its checkpoints; without a run, this installation",
-    "plot": "draw learning curves of runs, seeds together",
-    "presets": "show the settings of every preset side by side",
-    "profile": "trace one training iteration and say where its time goes",
-}
+from rndfast.bench.arguments import BenchArguments
+from rndfast.commands.arguments import (
+    EvalArguments,
+    InfoArguments,
+    PlotArguments,
+    PresetsArguments,
+    ProfileArguments,
+    TrainArguments,
+    parse,
+    parse_train,
+)
+from rndfast.runtime.interruption import Interrupted
+
+
+def train(arguments: TrainArguments) -> None:
+    """Train, show the run, and say how to go on."""
+    from rndfast.commands.display import open_view
+    from rndfast.runs.train import train as run_training
+
+    settings, resume = arguments.settings, arguments.resume is not None
+    if os.environ.get("RANK", "0") != "0":  # torchrun's: rank 0 shows the run
+        run_training(settings, resume=resume)
+        return
+    with open_view(settings) as view:
+        run_training(settings, resume=resume, view=view)
+    run_dir = settings.run.run_dir
+    print(f"the run is in {run_dir}; next:")  # noqa: T201
+    print(f"  {program()} eval {run_dir}")  # noqa: T201
+    print(f"  {Path(sys.executable).parent / 'tensorboard'} --logdir {run_dir}")  # noqa: T201
+
+
+def evaluate(arguments: EvalArguments) -> None:
+    """Play episodes."""
+    from rndfast.runs.evaluate import evaluate as play
+
+    play(
+        arguments.run_dir,
+        checkpoint_name=arguments.checkpoint,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        num_threads=arguments.num_threads,
+        video=arguments.video,
+        record=arguments.record,
+    )
+
+
+def bench(arguments: BenchArguments) -> None:
+    """Measure."""
+    from rndfast.bench.bench import bench as measure
+
+    measure(arguments)
+
+
+def info(arguments: InfoArguments) -> None:
+    """Describe a run, or this installation."""
+    from rndfast.commands.info import describe_installation, describe_run
+
+    if arguments.run_dir is None:
+        describe_installation()
+    else:
+        describe_run(arguments.run_dir)
+
+
+def plot(arguments: PlotArguments) -> None:
+    """Draw learning curves."""
+    from rndfast.commands.plot import plot as draw
+
+    draw(arguments.run_dirs, arguments.output)
+
+
+def presets(_: PresetsArguments) -> None:
+    """Show the presets."""
+    from rndfast.commands.presets_table import describe_presets
+
+    describe_presets()
+
+
+def profile(arguments: ProfileArguments) -> None:
+    """Trace an iteration."""
+    from rndfast.commands.profile import profile as trace
+
+    trace(arguments.settings(), arguments.output)
+
+
+class Command(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    summary: str  # what `rndfast --help` says of it
+    # (flags, name) -> arguments; exits with code 2 and a message where the flags are wrong
+    parse: Callable[[list[str], str], Any]
+    run: Callable[[Any], None]
+
+
+COMMANDS = (
+    Command("train", "train PPO with RND, or resume a run", parse_train, train),
+    Command(
+        "eval",
+        "play episodes with a trained agent and record a video",
+        partial(parse, EvalArguments),
+        evaluate,
+    ),
+    Command(
+        "bench",
+        "measure training and environments beside their peers",
+        partial(parse, BenchArguments),
+        bench,
+    ),
+    Command(
+        "info",
+        "describe a run and verify its checkpoints; without a run, this installation",
+        partial(parse, InfoArguments),
+        info,
+    ),
+    Command(
+        "plot", "draw learning curves of runs, seeds together", partial(parse, PlotArguments), plot
+    ),
+    Command(
+        "presets",
+        "show the settings of every preset side by side",
+        partial(parse, PresetsArguments),
+        presets,
+    ),
+    Command(
+        "profile",
+        "trace one training iteration and say where its time goes",
+        partial(parse, ProfileArguments),
+        profile,
+    ),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,26 +155,28 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in SUMMARY.items():
-        commands.add_parser(name, help=summary, add_help=False)
-    arguments, rest = parser.parse_known_args(argv[:1])
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    by_name = {command.name: command for command in COMMANDS}
+    for command in COMMANDS:
+        subparsers.add_parser(command.name, help=command.summary, add_help=False)
+    # the command alone: what follows it is for its own parser
+    chosen, rest = parser.parse_known_args(argv[:1])
     rest += argv[1:]
-    if arguments.version:
+    if chosen.version:
         import rndfast
 
         print(f"rndfast {rndfast.__version__}")  # noqa: T201
         return 0
-    if arguments.command is None:
+    if chosen.command is None:
         parser.print_help()
         return 2
+    return run_command(by_name[chosen.command], rest)
 
-    from rndfast.runs.checkpoint import CheckpointError
-    from rndfast.runtime.interruption import Interrupted
-    from rndfast.runtime.processes import RankLost
 
+def run_command(command: Command, argv: list[str]) -> int:
+    """Parse the arguments of a command and run it; returns the exit code."""
     try:
-        run_command(arguments.command, rest)
+        command.run(command.parse(argv, command.name))
     except Interrupted as interrupted:
         reason = ""
         if os.environ.get("WORLD_SIZE", "1") != "1" and str(interrupted) == "SIGTERM":
@@ -60,7 +186,20 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("rndfast: stopped", file=sys.stderr)  # noqa: T201
         return 130
-    except (
+    except Exception as error:
+        if not isinstance(error, expected_errors()):
+            raise
+        print(f"rndfast: error: {error_text(error)}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Errors that are the user's or the machine's, and are told without a traceback."""
+    from rndfast.runs.checkpoint import CheckpointError
+    from rndfast.runtime.processes import RankLost
+
+    return (
         CheckpointError,
         FloatingPointError,
         ImportError,
@@ -68,79 +207,7 @@ def main(argv: list[str] | None = None) -> int:
         OSError,
         RankLost,
         ValueError,
-    ) as error:
-        print(f"rndfast: error: {error_text(error)}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
-def run_command(command: str, argv: list[str]) -> None:
-    """Parse the arguments of a command and run it."""
-    from rndfast.commands.arguments import (
-        BenchArguments,
-        EvalArguments,
-        InfoArguments,
-        PlotArguments,
-        PresetsArguments,
-        ProfileArguments,
-        parse,
-        parse_train,
     )
-
-    if command == "train":
-        arguments = parse_train(argv)
-        from rndfast.commands.display import open_view
-        from rndfast.runs.train import train
-
-        settings = arguments.settings
-        resume = arguments.resume is not None
-        if os.environ.get("RANK", "0") != "0":  # torchrun's: rank 0 shows the run
-            train(settings, resume=resume)
-            return
-        with open_view(settings) as view:
-            train(settings, resume=resume, view=view)
-        run_dir = settings.run.run_dir
-        print(f"the run is in {run_dir}; next:")  # noqa: T201
-        print(f"  {program()} eval {run_dir}")  # noqa: T201
-        print(f"  {Path(sys.executable).parent / 'tensorboard'} --logdir {run_dir}")  # noqa: T201
-    elif command == "eval":
-        from rndfast.runs.evaluate import evaluate
-
-        play = parse(EvalArguments, argv, "eval")
-        evaluate(
-            play.run_dir,
-            checkpoint_name=play.checkpoint,
-            episodes=play.episodes,
-            seed=play.seed,
-            num_threads=play.num_threads,
-            video=play.video,
-            record=play.record,
-        )
-    elif command == "bench":
-        measured = parse(BenchArguments, argv, "bench")
-        from rndfast.bench.bench import bench
-
-        bench(measured)
-    elif command == "plot":
-        from rndfast.commands.plot import plot
-
-        drawn = parse(PlotArguments, argv, "plot")
-        plot(drawn.run_dirs, drawn.output)
-    elif command == "profile":
-        from rndfast.commands.profile import profile
-
-        traced = parse(ProfileArguments, argv, "profile")
-        profile(traced.settings(), traced.output)
-    elif command == "presets":
-        from rndfast.commands.presets_table import describe_presets
-
-        parse(PresetsArguments, argv, "presets")
-        describe_presets()
-    else:
-        from rndfast.commands.info import describe_installation, describe_run
-
-        described = parse(InfoArguments, argv, "info").run_dir
-        describe_installation() if described is None else describe_run(described)
 
 
 def program() -> str:

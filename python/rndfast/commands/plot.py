@@ -1,7 +1,7 @@
 """``rndfast plot``: learning curves of any runs, over transitions and over hours.
 
 Runs that differ in nothing but their seed are one curve: the interquartile mean of the runs, with
-its 95 % bootstrap interval as a band, as Agarwal et al. (2021) advise where runs are few.
+its 95 % bootstrap interval as a band.
 """
 
 from __future__ import annotations
@@ -17,46 +17,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rndfast.config import Config, RunConfig, load_run_config
-from rndfast.runs.metrics import Metrics, read_metrics
-
-Array = NDArray[np.float64]
+from rndfast.config import Config, RunConfig
+from rndfast.runs.curves import (
+    CONFIDENCE,
+    EPISODES,
+    Array,
+    Run,
+    bootstrap_interval,
+    iqm,
+    load_run,
+    trailing_average,
+)
 
 SUFFIXES = (".png", ".svg", ".pdf")
-EPISODES = "charts/episodes"
 RETURN, ROOMS, BONUS = "charts/episodic_return", "rnd/rooms", "rnd/intrinsic_reward"
 PANELS = {RETURN: "episodic return", ROOMS: "rooms found", BONUS: "intrinsic reward"}
-# Okabe and Ito's colours, which the colour-blind can tell apart
+# Okabe and Ito's colours, which the colour-blind can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":")  # one after the other when the colours are used up
-SMOOTHING = 0.02  # of a run's rollouts are averaged
-POSITIONS = 200  # of a curve
-RESAMPLES = 2000
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run directory says: its settings, and a row of metrics for each rollout."""
-
-    run_dir: Path
-    config: Config
-    rows: list[Metrics]
-
-    def column(self, key: str) -> Array:
-        """Values of a metric, ``(K,)`` for K rollouts; NaN where it has none."""
-        values = [row.get(key) for row in self.rows]
-        return np.array([np.nan if value is None else value for value in values], np.float64)
-
-    def transitions(self) -> Array:
-        """Transitions up to the end of each rollout, ``(K,)``."""
-        return self.column("transitions")
-
-    def hours(self) -> Array:
-        """Hours of training up to the end of each rollout, ``(K,)``; pauses do not count."""
-        return np.cumsum(self.column("perf/iteration_s")) / 3600
+# Line styles: the first for as many curves as there are colours, then the next one.
+LINE_STYLES = ("-", "--", ":")
+# A point of a curve is an average over this fraction of the run's rollouts.
+SMOOTHED_FRACTION = 0.02
+# Where the runs of a curve are compared: at this many places, equally far apart.
+CURVE_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -84,7 +68,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a group appears in its block: name, colour and line, curves by metric and clock."""
+    """How a group is drawn: its name, colour and line, and its curves by metric and clock."""
 
     label: str
     style: dict[str, Any]
@@ -133,23 +117,6 @@ def require_figure(output: Path) -> None:
         raise ValueError(f"output must end in one of {', '.join(SUFFIXES)}, got {str(output)!r}")
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError("plotting needs matplotlib: pip install 'rndfast[plots]'")
-
-
-def load_run(run_dir: Path) -> Run:
-    """Read a run's settings and metrics.
-
-    Raises:
-        FileNotFoundError: It is no run directory.
-        ValueError: Its settings are wrong, or it has no metrics yet.
-    """
-    try:
-        config = load_run_config(run_dir)
-    except ValueError as error:
-        raise ValueError(f"{run_dir}: {error}") from None
-    rows = read_metrics(run_dir / "metrics.jsonl")
-    if not rows:
-        raise ValueError(f"{run_dir} has no metrics yet: no rollout has ended")
-    return Run(run_dir, config, rows)
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -220,70 +187,16 @@ def seeds(group: Group) -> str:
     return f"{len(group.runs)} seed{'s' if len(group.runs) > 1 else ''}"
 
 
-def iqm(values: Array) -> Array:
-    """Interquartile mean over the first axis: a quarter of the values off each end, then the mean.
-
-    A quarter is rounded down, as SciPy's ``trim_mean`` does: of fewer than four values, all count.
-
-    Args:
-        values: ``(R, ...)`` float64.
-
-    Returns:
-        ``(...)`` float64.
-    """
-    cut = len(values) // 4
-    middle: Array = np.sort(values, axis=0)[cut : len(values) - cut].mean(axis=0)
-    return middle
-
-
-def bootstrap_interval(values: Array) -> tuple[Array, Array]:
-    """95 % interval of the interquartile mean over the first axis: the percentile bootstrap.
-
-    Whole runs are drawn with replacement, by a generator with a fixed seed: the same values give
-    the same interval. Of one run it is that run; of two to four, their range.
-
-    Args:
-        values: ``(R, ...)`` float64, one row for each run.
-
-    Returns:
-        Lower and upper end, each ``(...)`` float64.
-    """
-    rng = np.random.default_rng(0)
-    draws = rng.integers(len(values), size=(RESAMPLES, len(values)))
-    means = np.array([iqm(values[draw]) for draw in draws])
-    tail = (1 - CONFIDENCE) / 2
-    # an end is one of the resampled means; nothing lies outside the values
-    low, high = np.quantile(means, (tail, 1 - tail), axis=0, method="inverted_cdf")
-    return low, high
-
-
-def trailing_average(values: Array, weights: Array, window: int) -> Array:
-    """Weighted average of the last ``window`` values; NaN where none of them has a weight.
-
-    Args:
-        values: ``(K,)`` float64; NaN counts as missing.
-        weights: ``(K,)`` float64, at least 0.
-        window: Values to average, itself among them.
-    """
-    weights = np.where(np.isnan(values), 0.0, weights)
-    kernel = np.ones(min(window, len(values)))
-    sums = np.convolve(np.where(weights > 0, values, 0.0) * weights, kernel)[: len(values)]
-    totals = np.convolve(weights, kernel)[: len(values)]
-    averages = np.full(len(values), np.nan)
-    np.divide(sums, totals, out=averages, where=totals > 0)
-    return averages
-
-
 def smoothed(run: Run, metric: str, clock: Clock) -> tuple[Array, Array]:
     """Positions and averages of a metric where it has some, ``(K',)`` each.
 
-    An average is over the last `SMOOTHING` of the run's rollouts. A metric of episodes is averaged
-    over episodes: a rollout in which none ended counts for nothing, and the curve goes on from one
-    value to the next in a straight line.
+    An average is over the last rollouts, `SMOOTHED_FRACTION` of the run's. A metric of episodes is
+    averaged over episodes: a rollout in which none ended counts for nothing, and the curve goes on
+    from one value to the next in a straight line.
     """
     is_of_episodes = metric.startswith("charts/")
     weights = run.column(EPISODES) if is_of_episodes else np.ones(len(run.rows))
-    window = max(1, round(SMOOTHING * len(run.rows)))
+    window = max(1, round(SMOOTHED_FRACTION * len(run.rows)))
     averages = trailing_average(run.column(metric), weights, window)
     has_value = np.isfinite(averages)
     return clock(run)[has_value], averages[has_value]
@@ -306,14 +219,14 @@ def group_curves(group: Group) -> dict[tuple[str, str], Curve]:
             end = min(position(run)[-1] for run in group.runs)
             if start > end:
                 continue
-            grid = np.unique(np.linspace(start, end, POSITIONS))
+            grid = np.unique(np.linspace(start, end, CURVE_POINTS))
             values = np.array([np.interp(grid, *of_run) for of_run in series])
             curves[metric, clock] = Curve(grid, iqm(values), *bootstrap_interval(values))
     return curves
 
 
 def write_figure(groups: Sequence[Group], output: Path) -> None:
-    """Draw one block of panels for each environment: metrics by transitions and by hours.
+    """Draw panels for each environment: metrics by transitions and by hours.
 
     Args:
         groups: From `group_runs`.
@@ -325,34 +238,34 @@ def write_figure(groups: Sequence[Group], output: Path) -> None:
     from matplotlib.figure import Figure
 
     labels = list(dict.fromkeys(group.label for group in groups))
-    blocks: dict[str, list[Drawing]] = {}
+    drawings_of: dict[str, list[Drawing]] = {}
     for group in groups:
-        number = labels.index(group.label)  # the same label looks the same in every block
+        number = labels.index(group.label)  # the same label looks the same everywhere
         style = {
             # thinner from curve to curve: of two that lie on each other, both can be seen
             "linewidth": 2.4 - number / max(1, len(labels) - 1),
             "color": COLORS[number % len(COLORS)],
-            "linestyle": LINES[number // len(COLORS) % len(LINES)],
+            "linestyle": LINE_STYLES[number // len(COLORS) % len(LINE_STYLES)],
         }
         if curves := group_curves(group):
             drawing = Drawing(f"{group.label} ({seeds(group)})", style, curves)
-            blocks.setdefault(group.env_id, []).append(drawing)
-    if not blocks:
+            drawings_of.setdefault(group.env_id, []).append(drawing)
+    if not drawings_of:
         raise ValueError("nothing to plot yet: no episode has ended and there is no bonus")
 
     heights = [
         1.0
         + 0.22 * math.ceil(len(drawings) / legend_columns(drawings))
         + 1.9 * len(panels_of(drawings))
-        for drawings in blocks.values()
+        for drawings in drawings_of.values()
     ]
     figure = Figure(figsize=(9, sum(heights) + 0.3), layout="constrained")
-    subfigures = figure.subfigures(len(blocks), squeeze=False, height_ratios=heights)[:, 0]
-    for subfigure, (env_id, drawings) in zip(subfigures, blocks.items(), strict=True):
-        draw_block(subfigure, env_id, drawings)
+    subfigures = figure.subfigures(len(drawings_of), squeeze=False, height_ratios=heights)[:, 0]
+    for subfigure, (env_id, drawings) in zip(subfigures, drawings_of.items(), strict=True):
+        draw_env(subfigure, env_id, drawings)
     figure.supxlabel(
-        f"Lines: interquartile mean of the seeds, each averaged over the last {SMOOTHING:.0%} of "
-        f"its rollouts. Bands: its {CONFIDENCE:.0%} bootstrap interval.",
+        f"Lines: interquartile mean of the seeds, each averaged over the last "
+        f"{SMOOTHED_FRACTION:.0%} of its rollouts. Bands: its {CONFIDENCE:.0%} bootstrap interval.",
         fontsize="small",
         color="0.35",
     )
@@ -371,7 +284,7 @@ def legend_columns(drawings: Sequence[Drawing]) -> int:
     return min(len(drawings), max(1, 110 // (6 + max(len(drawing.label) for drawing in drawings))))
 
 
-def draw_block(figure: Any, env_id: str, drawings: Sequence[Drawing]) -> None:
+def draw_env(figure: Any, env_id: str, drawings: Sequence[Drawing]) -> None:
     """The panels of one environment: a row for each metric, a column for each clock."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator

@@ -28,8 +28,10 @@ from rndfast.runtime.durable_files import replace_durably
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.timeline import MAX_SPANS, PHASE_THREAD, PHASES, Span, Timeline
 
-WARM_UP_ROLLOUTS = 1  # the optimiser's memory and torch's caches are there after one
-LONGEST_WAITS = 8  # that the summary lists
+# Rollouts before the traced one. After one, the optimiser's memory and torch's caches are there.
+WARM_UP_ROLLOUTS = 1
+# The summary lists this many waits, the longest ones.
+LISTED_WAITS = 8
 
 
 def profile(config: Config, output: Path) -> None:
@@ -149,8 +151,8 @@ def thread_names(spans: list[Span]) -> list[str]:
     return sorted(names, key=order)
 
 
-class Piece(NamedTuple):
-    """The part of some time that falls into one phase."""
+class PhaseTime(NamedTuple):
+    """Some time within one phase."""
 
     phase: str
     start_ns: int
@@ -166,7 +168,7 @@ class Phases:
         self.begin_ns = self._starts[0]
         self.wall_ns = self.spans[-1].end_ns - self.begin_ns
 
-    def split(self, start_ns: int, end_ns: int) -> Iterator[Piece]:
+    def split(self, start_ns: int, end_ns: int) -> Iterator[PhaseTime]:
         """Cut some time where phases meet."""
         index = max(bisect.bisect_right(self._starts, start_ns) - 1, 0)
         for phase in itertools.islice(self.spans, index, None):
@@ -174,27 +176,27 @@ class Phases:
                 break
             start, end = max(start_ns, phase.start_ns), min(end_ns, phase.end_ns)
             if end > start:
-                yield Piece(phase.name, start, end)
+                yield PhaseTime(phase.name, start, end)
 
     def add_up(self, times: Iterable[tuple[int, int]]) -> dict[str, int]:
         """Nanoseconds of some times in each phase."""
         total_ns = dict.fromkeys(PHASES, 0)
         for start_ns, end_ns in times:
-            for piece in self.split(start_ns, end_ns):
-                total_ns[piece.phase] += piece.end_ns - piece.start_ns
+            for part in self.split(start_ns, end_ns):
+                total_ns[part.phase] += part.end_ns - part.start_ns
         return total_ns
 
 
 class Wait(NamedTuple):
-    """A thread has finished a piece of work and gets none until the next, or the phase's end."""
+    """A thread has finished some work and gets none until its next, or until the phase ends."""
 
     thread: str
-    piece: Piece
+    time: PhaseTime
 
     @property
     def ns(self) -> int:
         """How long."""
-        return self.piece.end_ns - self.piece.start_ns
+        return self.time.end_ns - self.time.start_ns
 
 
 def summary(spans: list[Span]) -> list[Table]:
@@ -209,7 +211,7 @@ def summary(spans: list[Span]) -> list[Table]:
     return [
         phase_table(work, phases),
         thread_table(work, phases, waits),
-        wait_table(waits[:LONGEST_WAITS], phases),
+        wait_table(waits[:LISTED_WAITS], phases),
     ]
 
 
@@ -267,9 +269,9 @@ def wait_table(waits: list[Wait], phases: Phases) -> Table:
     for wait in waits:
         table.add_row(
             wait.thread,
-            wait.piece.phase,
+            wait.time.phase,
             f"{wait.ns / 1e6:.2f}",
-            f"{(wait.piece.start_ns - phases.begin_ns) / 1e9:.4f}",
+            f"{(wait.time.start_ns - phases.begin_ns) / 1e9:.4f}",
         )
     return table
 

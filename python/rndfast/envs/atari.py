@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Atari environments behind Gymnasium's interfaces, many at once and one at a time.
 
-One idea: the compiled core plays, preprocesses and resets; this file checks every argument before
-the core sees it, and lays out ``info`` as Gymnasium 1.4 does.
+One idea: the compiled core plays, preprocesses and resets, and checks the settings; this file
+offers it as Gymnasium 1.4 wants it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -24,7 +23,8 @@ __all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
 
 _INT32_MAX = 2**31 - 1
 _CONSOLE_FPS = 60
-_UNSEEDED = -1  # the core's mark for "go on with the present random stream"
+# The core takes this seed as "go on with the present random numbers".
+_UNSEEDED = -1
 _CONSOLE_KEYS = ("lives", "frame_number", "episode_frame_number", "ram")
 _STEP_KEYS = ("reward_raw", "episode_return", "episode_length")
 
@@ -82,6 +82,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         stack_num: Steps whose pictures make up an observation, 1 to 1024.
         frameskip: Frames for which an action is held.
         maxpool: Take the brighter of the last two frames, pixel by pixel.
+        pool_before_grey: Pool red, green and blue of the last two frames, then turn the result
+            grey, as the authors of RND do; ale-py turns each frame grey and pools the greys. No
+            effect without ``grayscale`` and ``maxpool`` (``docs/algorithm.md``).
         noop_max: A reset plays a random number of no-op frames below this.
         episodic_life: End an episode when a life is lost; the next one goes on in the same game,
             after one step of no-op.
@@ -112,6 +115,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         >>> envs.close()
     """
 
+    has_snapshots = True
+    pixel_aspect = 0.75  # a television's pixel is wider than high
     _batch: _core.AtariBatch | None = None  # None once closed
 
     def __init__(
@@ -129,6 +134,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         stack_num: int = 4,
         frameskip: int = 4,
         maxpool: bool = True,
+        pool_before_grey: bool = False,
         noop_max: int = 30,
         episodic_life: bool = False,
         life_loss_info: bool = False,
@@ -143,48 +149,39 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
     ) -> None:
         """Check every argument, then start the threads. See the class for the arguments."""
         self.game = parse_game(game)
-        self.num_envs = _checked_int("num_envs", num_envs, 1, 65_536)
         self.autoreset_mode = _checked_autoreset_mode(autoreset_mode)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         self.render_mode = render_mode
-        settings: dict[str, Any] = {
-            "max_num_frames_per_episode": _checked_int(
-                "max_num_frames_per_episode", max_num_frames_per_episode, 1
-            ),
-            "frameskip": _checked_int("frameskip", frameskip, 1),
-            "stack_num": _checked_int("stack_num", stack_num, 1, 1024),
-            "img_height": _checked_int("img_height", img_height, 1, 4096),
-            "img_width": _checked_int("img_width", img_width, 1, 4096),
-            "grayscale": _checked_bool("grayscale", grayscale),
-            "maxpool": _checked_bool("maxpool", maxpool),
-            "noop_max": _checked_int("noop_max", noop_max, 0),
-            "use_fire_reset": _checked_bool("use_fire_reset", use_fire_reset),
-            "episodic_life": _checked_bool("episodic_life", episodic_life),
-            "life_loss_info": _checked_bool("life_loss_info", life_loss_info),
-            "reward_clipping": _checked_bool("reward_clipping", reward_clipping),
-            "repeat_action_probability": _checked_probability(
-                "repeat_action_probability", repeat_action_probability
-            ),
-            "full_action_space": _checked_bool("full_action_space", full_action_space),
-            "ale_compatible": _checked_bool("ale_compatible", ale_compatible),
-            "mode": None if mode is None else _checked_int("mode", mode, 0),
-            "difficulty": None if difficulty is None else _checked_int("difficulty", difficulty, 0),
-            "num_threads": _checked_int("num_threads", num_threads, 0, 1024),
-            "thread_affinity_offset": _checked_int(
-                "thread_affinity_offset", thread_affinity_offset, -1, 65_535
-            ),
-        }
         self._batch = _core.AtariBatch(
             self.game,
             rom_path(self.game).read_bytes(),
-            num_envs=self.num_envs,
+            num_envs=num_envs,
+            num_threads=num_threads,
+            thread_affinity_offset=thread_affinity_offset,
+            max_num_frames_per_episode=max_num_frames_per_episode,
+            repeat_action_probability=repeat_action_probability,
+            full_action_space=full_action_space,
             autoreset_mode=self.autoreset_mode.value,
+            img_height=img_height,
+            img_width=img_width,
+            grayscale=grayscale,
+            stack_num=stack_num,
+            frameskip=frameskip,
+            maxpool=maxpool,
+            pool_before_grey=pool_before_grey,
+            noop_max=noop_max,
+            episodic_life=episodic_life,
+            life_loss_info=life_loss_info,
+            reward_clipping=reward_clipping,
+            use_fire_reset=use_fire_reset,
+            mode=mode,
+            difficulty=difficulty,
+            ale_compatible=ale_compatible,
             keeps_colors=render_mode is not None,
-            simd="auto",
-            **settings,
         )
 
+        self.num_envs = self._batch.num_envs
         self.num_actions = len(self._batch.action_set)
         shape = (stack_num, img_height, img_width) + (() if grayscale else (3,))
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
@@ -365,6 +362,11 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             raise TypeError(f"snapshot must be bytes, got {type(snapshot).__name__}")
         self._idle_batch().restore(snapshot)
         self._is_reset = True
+
+    @property
+    def traced_threads(self) -> AtariVectorEnv:
+        """These environments, whose threads `start_trace` and `take_trace` are about."""
+        return self
 
     def start_trace(self, max_spans: int) -> None:
         """Begin to note which thread works on which environment and when, for `take_trace`.
@@ -598,20 +600,6 @@ def _checked_int(name: str, value: object, low: int, high: int = _INT32_MAX) -> 
     if not low <= value <= high:
         raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
     return int(value)
-
-
-def _checked_bool(name: str, value: object) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a bool, got {type(value).__name__} {value!r}")
-    return bool(value)
-
-
-def _checked_probability(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a float, got {type(value).__name__} {value!r}")
-    if math.isnan(value) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
-    return float(value)
 
 
 def _checked_autoreset_mode(value: object) -> AutoresetMode:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The supported games: their names, and their ROM files in the installed ale-py.
 
-One idea: a game has one rom id (``montezuma_revenge``), from which every other name follows by
-ale-py's rule. Neither ale-py nor Gymnasium is imported here, so that looking up a name is cheap,
-and a bad ROM file is found before ale-py opens it: ale-py ends the whole process on one.
+A game has one rom id (``montezuma_revenge``), from which every other name follows by ale-py's rule.
+Neither ale-py nor Gymnasium is imported here, so that looking up a name is cheap. ROM files are
+checked here too, because ale-py ends the whole process where it opens a damaged one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ __all__ = ["GAMES", "env_id", "has_rooms", "parse_game", "rom_path"]
 
 _FACTS: dict[str, dict[str, Any]] = {facts["name"]: facts for facts in _core.games()}
 
-# the roms ale-py 0.12.1 registers as ALE/<Game>-v5: all it ships but the four for two players
+# the games that ale-py 0.12.1 registers as ALE/<Game>-v5: all ROMs in it but the four games that
+# need two players
 GAMES: tuple[str, ...] = tuple(_FACTS)
 
 _REINSTALL = "reinstall it with `pip install --force-reinstall ale-py`"
@@ -64,7 +65,8 @@ def parse_game(name: str) -> str:
         raise TypeError(f"game must be a str, got {type(name).__name__} {name!r}")
     game = _ROM_ID_OF.get(name)
     if game is None:
-        # compare without namespace, version, underscores and case: "ALE/MsPacman-v5" -> "mspacman"
+        # names are compared without namespace, version, underscores and case, so that
+        # "ALE/MsPacman-v5" is "mspacman"
         plain = name.rpartition("/")[2].partition("-")[0].replace("_", "").lower()
         rom_id_of = {rom_id.replace("_", ""): rom_id for rom_id in GAMES}
         close = [repr(rom_id_of[match]) for match in difflib.get_close_matches(plain, rom_id_of)]

@@ -61,6 +61,10 @@ class GymVectorEnv:
         >>> envs.close()
     """
 
+    has_snapshots = False
+    pixel_aspect = 1.0
+    traced_threads = None
+
     def __init__(
         self, env_id: str, num_envs: int, *, render_mode: Literal["rgb_array"] | None = None
     ) -> None:
@@ -77,14 +81,14 @@ class GymVectorEnv:
         except (gymnasium.error.Error, ImportError) as error:
             raise ValueError(f"cannot make {env_id!r}: {error}{_advice(env_id, error)}") from error
         self.num_envs = num_envs
-        self.render_fps = float(envs.metadata.get("render_fps", 30))  # pictures of `render`
+        self.render_fps = float(envs.metadata.get("render_fps", 30))
         self._env_id = env_id
-        self._space = envs.single_action_space  # the environment's own
-        self.single_action_space = _flat_actions(self._space)
-        self.single_observation_space = envs.single_observation_space  # (D,)
+        self._env_space = envs.single_action_space
+        self.single_action_space = _flat_actions(self._env_space)
+        self.single_observation_space = envs.single_observation_space
         self._envs: SyncVectorEnv | None = envs  # None once closed
         self._is_reset = False
-        self._step: Step | None = None  # sent, and not yet received
+        self._step: Step | None = None  # what the last `send` led to, until `recv` returns it
         self._episode_return = np.zeros(num_envs)
         self._episode_length = np.zeros(num_envs, np.int32)
 
@@ -194,9 +198,13 @@ class GymVectorEnv:
         step, self._step = self._step, None
         return step
 
-    def snapshot(self) -> bytes:
-        """A mark in place of the state, which Gymnasium's environments do not tell."""
-        return b"gymnasium"
+    def snapshot(self) -> NoReturn:
+        """Refuse: Gymnasium's environments do not tell their state.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("Gymnasium environments do not tell their state")
 
     def restore(self, snapshot: bytes) -> NoReturn:
         """Refuse: training begins new episodes where environments cannot be restored.
@@ -253,11 +261,11 @@ class GymVectorEnv:
         if is_bad.any():
             n = int(np.argmax(is_bad))
             raise ValueError(f"action of env {n} must be {expected}, got {actions[n]}")
-        if not isinstance(self._space, Box):
+        if not isinstance(self._env_space, Box):
             return actions
-        in_shape = actions.reshape(self.num_envs, *self._space.shape)
-        clipped: NDArray[Any] = np.clip(in_shape, self._space.low, self._space.high)
-        return clipped.astype(self._space.dtype)
+        in_shape = actions.reshape(self.num_envs, *self._env_space.shape)
+        clipped: NDArray[Any] = np.clip(in_shape, self._env_space.low, self._env_space.high)
+        return clipped.astype(self._env_space.dtype)
 
 
 def random_actions(

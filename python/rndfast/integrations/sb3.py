@@ -1,7 +1,8 @@
 """`AtariVectorEnv` as an environment of Stable-Baselines3, which has an interface of its own.
 
-Gymnasium's arrays of N become SB3's: one ``done`` and one dict for each environment. Nothing is
-copied in between, and ``step_async`` and ``step_wait`` are ``send`` and ``recv``.
+What Gymnasium returns as arrays of N, SB3 wants as one ``done`` and one info dict for each
+environment. Observations are not copied, and ``step_async`` and ``step_wait`` are ``send`` and
+``recv``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class SB3VecEnv(VecEnv):
 
     Observations are ``(N, C, H, W)`` uint8, as ``CnnPolicy`` takes them without a wrapper: C is
     ``stack_num``, times 3 for colour, oldest frame first. Rewards are ``(N,)`` float32, dones
-    ``(N,)`` bool. Each environment's info is the one that ``gymnasium.make`` would give, and SB3's:
+    ``(N,)`` bool. Each environment's info is the one that ``gymnasium.make`` would give, with the
+    keys that SB3 reads besides:
 
     - ``TimeLimit.truncated`` (bool): the episode met its frame limit, and did not terminate;
     - at an episode's end, ``terminal_observation`` ``(C, H, W)``, and ``episode`` as of `Monitor`:
@@ -195,7 +197,7 @@ class SB3VecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Whether environments do what a wrapper does: true of `Monitor` alone."""
+        """Whether environments are wrapped: True for `Monitor` alone, whose work they do."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def _channels_first(self, observations: Array) -> Array:

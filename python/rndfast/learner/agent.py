@@ -6,14 +6,14 @@ rollout's end.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-import gymnasium
 import torch
 from torch import Tensor, nn
 
 from rndfast._core import RunningMoments, ThreadPool
 from rndfast.config import Config
+from rndfast.envs.protocol import Spaces
 from rndfast.learner.distributions import distribution_over
 from rndfast.learner.networks import PolicyNetwork, RndNetworks
 from rndfast.learner.observations import single_shape
@@ -23,18 +23,6 @@ Network = TypeVar("Network", bound=nn.Module)
 
 # What a checkpoint holds beside an agent's state has names that begin so.
 EXPERIENCE = "experience."
-
-
-class Spaces(Protocol):
-    """What an agent must know of an environment."""
-
-    @property
-    def single_observation_space(self) -> gymnasium.Space[Any]:
-        """Of one environment."""
-
-    @property
-    def single_action_space(self) -> gymnasium.Space[Any]:
-        """Of one environment."""
 
 
 class Agent:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rndfast.config import Config
-from rndfast.learner.agent import Agent, Spaces
+from rndfast.envs.protocol import Spaces
+from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Backend
 from rndfast.learner.cpu import CpuBackend
 from rndfast.learner.gpu import GpuBackend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -12,49 +12,12 @@ from numpy.typing import NDArray
 from rndfast._core import DiscountedReturnFilter
 from rndfast.config import Config
 from rndfast.envs.gymnasium_envs import random_actions
+from rndfast.envs.protocol import SameStepEnv
 from rndfast.envs.rooms import Rooms
-from rndfast.learner.agent import Agent, Spaces
+from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Backend
 from rndfast.learner.observations import newest
 from rndfast.runtime.processes import Ranks
-
-
-class SameStepEnv(Spaces, Protocol):
-    """What training asks of a vector environment: Gymnasium's, with same-step autoreset."""
-
-    num_envs: int
-
-    def reset(self, *, seed: int | list[int] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Start an episode in each environment."""
-
-    def step(
-        self, actions: NDArray[Any]
-    ) -> tuple[
-        NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
-    ]:
-        """Step each environment; an observation after an episode's end is the next one's first."""
-
-    def send(
-        self,
-        actions: NDArray[Any],
-        env_ids: NDArray[np.int64],
-        *,
-        out: NDArray[Any] | None = None,
-    ) -> None:
-        """Begin to step some environments."""
-
-    def recv(
-        self,
-    ) -> tuple[
-        NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
-    ]:
-        """Wait for the oldest `send`; returns what `step` does of its environments."""
-
-    def snapshot(self) -> bytes:
-        """Return the whole state."""
-
-    def restore(self, snapshot: bytes) -> None:
-        """Return to a state."""
 
 
 @dataclass

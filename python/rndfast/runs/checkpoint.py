@@ -46,7 +46,7 @@ def save_checkpoint(
     """Write ``directory/step-<transitions>`` and delete all but the newest ``keep`` checkpoints.
 
     Raises:
-        OSError: The disk is full or refuses; older checkpoints are untouched, and no half of this
+        OSError: The disk is full or refuses; older checkpoints are untouched, and nothing of this
         one is left.
     """
     final = directory / f"step-{transitions:012d}"
@@ -58,7 +58,7 @@ def save_checkpoint(
         else:
             return final  # a state is determined by its transitions: the same one is there already
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("tmp-*"):  # of a process that was killed while it wrote
+    for leftover in directory.glob("tmp-*"):  # by a process that was killed while it wrote
         shutil.rmtree(leftover)
     temporary = directory / f"tmp-{os.getpid()}"
     try:

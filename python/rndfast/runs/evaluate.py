@@ -14,27 +14,36 @@ from rich.console import Console
 from rich.table import Table
 
 from rndfast.config import Config, from_toml
+from rndfast.envs.make import make_env
 from rndfast.learner.make import make_learner
 from rndfast.learner.rollout import play_steps, start_episodes
-from rndfast.runs.checkpoint import Checkpoint, load_checkpoint, load_newest_checkpoint
-from rndfast.runs.train import make_env
+from rndfast.runs.checkpoint import Checkpoint, load_checkpoint
+from rndfast.runs.directory import newest_checkpoint
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
-
-ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
 
 
 @dataclass
 class Episode:
-    """One episode, from reset to end."""
+    """One episode, from reset to end.
 
-    ext_return: float = 0.0  # unclipped
+    Attributes:
+        ext_return: Sum of the unclipped extrinsic rewards.
+        length_steps: Number of steps.
+        ext_rewards: Unclipped extrinsic reward of each step.
+        int_rewards: Intrinsic reward of each step, scaled as in training; empty without a bonus.
+        pictures: What there was to see after each step, ``(H, W, 3)``; empty if not recorded.
+        pictures_per_s: The speed at which the pictures are meant to be seen.
+        pixel_aspect: Height of a pixel, in widths of it.
+    """
+
+    ext_return: float = 0.0
     length_steps: int = 0
-    ext_rewards: list[float] = field(default_factory=list)  # after each step, unclipped
-    int_rewards: list[float] = field(default_factory=list)  # scaled as in training; none without
-    # only of a recorded episode: (H, W, 3) each, and the speed at which they are meant to be seen
+    ext_rewards: list[float] = field(default_factory=list)
+    int_rewards: list[float] = field(default_factory=list)
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
     pictures_per_s: float = 0.0
+    pixel_aspect: float = 1.0
 
 
 def evaluate(
@@ -71,7 +80,10 @@ def evaluate(
     if record:
         require_video_libraries()
     console = Console(highlight=False)
-    checkpoint = find_checkpoint(run_dir, checkpoint_name, console)
+    if checkpoint_name is None:
+        checkpoint = newest_checkpoint(run_dir, console.print)
+    else:
+        checkpoint = load_checkpoint(run_dir / "checkpoints" / checkpoint_name)
     trained = from_toml(checkpoint.config_toml)
     config = dataclasses.replace(
         trained,
@@ -82,20 +94,9 @@ def evaluate(
     if record:
         path = video or run_dir / "eval" / f"{checkpoint.path.name}-seed{seed}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, played[0], ATARI_PIXEL_ASPECT if config.env.is_atari else 1.0)
+        write_video(path, played[0])
         console.print(f"video of the first episode: {path}")
     return played
-
-
-def find_checkpoint(run_dir: Path, name: str | None, console: Console) -> Checkpoint:
-    """The checkpoint of that name, or the newest that verifies."""
-    directory = run_dir / "checkpoints"
-    if name is not None:
-        return load_checkpoint(directory / name)
-    checkpoint, problems = load_newest_checkpoint(directory)
-    for problem in problems:
-        console.print(f"skipped a checkpoint: {problem}")
-    return checkpoint
 
 
 def play(
@@ -123,31 +124,26 @@ def play(
 
         while is_playing.any():
             play_steps(env, rollout, backend)
+            ended = rollout.terminated[0] | rollout.truncated[0]
             int_rewards = None
             if agent.bonus is not None:
                 raw_int_rewards = backend.intrinsic_rewards()[0]
                 int_rewards = raw_int_rewards / np.sqrt(agent.bonus.return_moments.var)
-            ended = (rollout.terminated | rollout.truncated)[0]
+            rollout.carry_over()
+            backend.carry_over()
+
             if is_playing[0] and record:
                 episodes[0].pictures.append(env.render()[0])
                 episodes[0].pictures_per_s = env.render_fps
+                episodes[0].pixel_aspect = env.pixel_aspect
             for n in np.flatnonzero(is_playing):
                 episodes[n].ext_rewards.append(float(rollout.rewards_raw[0, n]))
                 if int_rewards is not None:
                     episodes[n].int_rewards.append(float(int_rewards[n]))
-            of_ended = zip(
-                np.flatnonzero(ended),
-                rollout.episodes.returns,
-                rollout.episodes.lengths_steps,
-                strict=True,
-            )
-            for n, ext_return, length_steps in of_ended:
-                if is_playing[n]:
-                    episodes[n].ext_return = ext_return
-                    episodes[n].length_steps = length_steps
             is_playing &= ~ended
-            rollout.carry_over()
-            backend.carry_over()
+    for episode in episodes:
+        episode.ext_return = float(np.sum(episode.ext_rewards))
+        episode.length_steps = len(episode.ext_rewards)
     return episodes
 
 
@@ -179,11 +175,10 @@ def require_video_libraries() -> None:
             )
 
 
-def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
+def write_video(path: Path, episode: Episode) -> None:
     """Write an mp4: the picture, and the episode's reward with a moving mark.
 
-    The reward is the intrinsic one, or the extrinsic one of an agent without. ``pixel_aspect`` is
-    a pixel's height over its width.
+    The reward is the intrinsic one, or the extrinsic one of an agent without.
     """
     import imageio_ffmpeg
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -198,7 +193,7 @@ def write_video(path: Path, episode: Episode, pixel_aspect: float) -> None:
     reward_axes.plot(rewards, color="tab:blue", linewidth=0.8)
     reward_axes.set(xlabel="agent step", ylabel=label)
     reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
-    picture = picture_axes.imshow(episode.pictures[0], aspect=pixel_aspect, animated=True)
+    picture = picture_axes.imshow(episode.pictures[0], aspect=episode.pixel_aspect, animated=True)
     (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
 
     canvas.draw()

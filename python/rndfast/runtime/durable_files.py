@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a full disk never leaves half of one."""
+"""Writing files so that after a crash or on a full disk a file is there whole or not at all."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 class Interruption:
     """Turns the first SIGINT or SIGTERM into :class:`Interrupted`, raised where the main thread is.
 
-    Inside :meth:`shielded` blocks it is held back until their end. Outside the main thread, where
+    Inside :meth:`shielded` it is held back until the end. Outside the main thread, where
     Python delivers no signals, it does nothing.
     """
 
@@ -46,7 +46,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def shielded(self) -> Iterator[None]:
-        """Let a block finish before an interruption is raised."""
+        """Let what is done inside finish before an interruption is raised."""
         self._shield_depth += 1
         try:
             yield

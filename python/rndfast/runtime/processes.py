@@ -1,9 +1,9 @@
 """One run on several processes: ``torchrun --nproc-per-node 2 -m rndfast train ...``.
 
-Each process (a *rank*) steps its share of the environments and differentiates its share of each
-minibatch. Gradients and statistics are put together, so that every rank has the same weights, and
-the run learns what one process with all the environments would. Results of one rank are handed to
-rank 0, which alone writes.
+Each process (a *rank*) steps a part of the environments, and computes the gradients of a part of
+each minibatch. Gradients and statistics are summed over all ranks, so that every rank has the same
+weights, and the run learns what one process with all the environments would. Rank 0 collects the
+figures and the state of all, and alone writes files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Ranks:
         device: ``"cuda"``: each process of a machine takes the GPU of its own number, and tensors
             there are summed by NCCL, in their own time: a rank lost meanwhile is noticed at the
             next call that goes through gloo, as all others do. Untested: it has not run on GPUs.
-        num_minibatches: Slices of the environments that every rank has an equal share of.
+        num_minibatches: Slices of the environments; every rank has an equal part of each.
         timeout_s: Seconds to wait for another rank.
 
     Attributes:
@@ -103,27 +103,29 @@ class Ranks:
     def env_ids(self, num_envs: int) -> NDArray[np.int64]:
         """Which of the run's environments are this rank's, in order.
 
-        Of each minibatch, a contiguous slice of the environments, rank ``r`` has the ``r``-th equal
-        share. So the ``k``-th slice of this rank's environments is its share of minibatch ``k``.
+        A minibatch is a contiguous slice of the environments, and rank ``r`` has the ``r``-th equal
+        part of each. So the ``k``-th slice of this rank's environments is its part of minibatch
+        ``k``.
 
         Returns:
             ``(num_envs / world_size,)``.
 
         Raises:
-            ValueError: If the shares would not be equal.
+            ValueError: If the parts would not be equal.
         """
-        num_shares = self._num_minibatches * self.world_size
-        if num_envs % num_shares != 0:
+        num_parts = self._num_minibatches * self.world_size
+        if num_envs % num_parts != 0:
             raise ValueError(
                 f"num_envs must be divisible by num_minibatches * processes = "
                 f"{self._num_minibatches} * {self.world_size}, got {num_envs}"
             )
-        return self._shares(num_envs)[:, self.rank].ravel()
+        return self._parts(num_envs)[:, self.rank].ravel()
 
     def own(self, values: Values, *, axis: int = 0) -> Values:
-        """What belongs to this rank's environments, of values for all the run's.
+        """The values of this rank's environments, from those of all environments of the run.
 
-        Drawn for all on every rank alike, random numbers are those of one process.
+        A run's random numbers do not depend on the number of ranks, as every rank draws them for
+        all environments and takes its own.
 
         Args:
             values: An array or a tensor.
@@ -145,7 +147,7 @@ class Ranks:
         """Add up the gradients of every rank, in place; a missing one counts as zero.
 
         They travel as one tensor. ``DistributedDataParallel`` is not used: its hooks belong to one
-        backward pass, and here the pieces of a minibatch are differentiated on several threads.
+        backward pass, and here several threads compute the gradients of a minibatch's parts.
         """
         if self.world_size == 1:
             return
@@ -223,7 +225,7 @@ class Ranks:
         for name in arrays if parts is not None else ():
             axis = axes.get(name, 0)
             together = np.concatenate([part[name] for part in parts or ()], axis=axis)
-            by_rank = self._shares(together.shape[axis]).swapaxes(0, 1)
+            by_rank = self._parts(together.shape[axis]).swapaxes(0, 1)
             whole[name] = together.take(np.argsort(by_rank.ravel()), axis=axis)
         return whole
 
@@ -236,7 +238,7 @@ class Ranks:
             torch.distributed.broadcast_object_list(values)
         return values[0]
 
-    def _shares(self, num_envs: int) -> NDArray[np.int64]:
+    def _parts(self, num_envs: int) -> NDArray[np.int64]:
         """``(minibatches, world_size, ...)``: environments of each rank in each minibatch."""
         return np.arange(num_envs).reshape(self._num_minibatches, self.world_size, -1)
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from numpy.typing import NDArray
 
 PHASES = ("env", "inference", "bonus", "advantages", "learn", "log")
-# What spans of the phases name as their thread: the training thread, which is always in one.
+# Spans of phases name this as their thread. They are the training thread's, which is in some phase
+# at any time.
 PHASE_THREAD = "phases"
-# Most spans that are kept of one kind of threads of the core; memory is taken as they come.
+# So many spans are kept at most of each kind of the core's threads, of consoles and of kernels.
 MAX_SPANS = 2**20
 
 Result = TypeVar("Result")
@@ -21,23 +22,26 @@ Argument = TypeVar("Argument")
 
 
 class Span(NamedTuple):
-    """Work on one thread, by the clock of `time.perf_counter_ns`."""
+    """Work on one thread, by the clock of `time.perf_counter_ns`.
+
+    ``item`` tells equal work apart: for the consoles it is the number of the environment.
+    """
 
     name: str
     thread: str
     start_ns: int
     end_ns: int
-    item: int | None = None  # which of several alike: for the consoles, the environment
+    item: int | None = None
 
 
 class TracedThreads(Protocol):
-    """Threads of the compiled core, which note what they do when asked to."""
+    """Threads of the compiled core, which note what they work on while a trace is taken."""
 
     def start_trace(self, max_spans: int) -> None:
-        """Begin to note it."""
+        """Begin to note it, at most so many spans."""
 
     def take_trace(self) -> NDArray[Any]:
-        """End that; records of ``start_ns``, ``end_ns``, ``thread`` and ``item``."""
+        """Stop; returns records of ``start_ns``, ``end_ns``, ``thread`` and ``item``."""
 
 
 class Timeline:
@@ -72,7 +76,7 @@ class Timeline:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave a block's time out of every phase."""
+        """Count the time of what is done inside to no phase."""
         self.enter(self._phase)
         yield
         self._phase_start_ns = time.perf_counter_ns()
@@ -101,7 +105,7 @@ class Timeline:
         return noted
 
     def watch(self, name: str, threads: TracedThreads) -> None:
-        """Have these threads in traces too; their spans are called ``name``."""
+        """Include these threads in traces; their spans are called ``name``."""
         self._watched[name] = threads
 
     def start_trace(self) -> None:

@@ -34,7 +34,7 @@ struct Play {
   bool terminal() { return step().terminal; }
   std::int32_t lives() { return step().lives; }
   const Decoder& step() {
-    game.step(decoder, GameMemory(ram.data(), cartridge_ram.data()));
+    game.decode(decoder, GameMemory(ram.data(), cartridge_ram.data()));
     return decoder;
   }
 
@@ -91,7 +91,7 @@ TEST_CASE("the table of games is in order") {
     CHECK(md5s.insert(game.md5).second);
     CHECK(game.md5.size() == 32);
     CHECK(game.md5.find_first_not_of("0123456789abcdef") == std::string_view::npos);
-    CHECK((game.step != nullptr));
+    CHECK((game.decode != nullptr));
     CHECK((game.height >= 210 && game.height <= 250));
     CHECK((game.room_address == -1 || (game.room_address >= 0x80 && game.room_address <= 0xFF)));
   }

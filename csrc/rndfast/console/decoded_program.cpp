@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/console/decoded_program.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "rndfast/console/handlers.hpp"
+#include "rndfast/console/riot.hpp"
+#include "rndfast/console/tia.hpp"
+
+namespace rndfast {
+namespace {
+
+/// The addressing modes of opcodes.py.
+enum class Mode : std::uint8_t { imp, acc, imm, zp, zpx, zpy, abs, abx, aby, ind, izx, izy, rel, own };
+
+struct DecodeRule {
+  std::uint8_t length;
+  Mode mode;
+  std::uint8_t num_handlers;
+  Handler first_handler;
+  Handler anywhere;  // the handler that finds the next instruction wherever it is
+};
+
+constexpr std::array<DecodeRule, 256> kDecodeRules = {{
+#define RNDFAST_DECODE(length, mode, num_handlers, first_handler, anywhere) \
+  {length, Mode::mode, num_handlers, kHandler_##first_handler, kHandler_##anywhere},
+#include "decoder_tables.inc"
+#undef RNDFAST_DECODE
+}};
+
+struct FusedPair {
+  Handler first, second, both;
+};
+
+constexpr FusedPair kFusedPairs[] = {
+#define RNDFAST_FUSED(first, second) {kHandler_##first, kHandler_##second, kHandler_##first##_then_##second},
+#include "decoder_tables.inc"
+#undef RNDFAST_FUSED
+};
+
+class Decoder {
+ public:
+  explicit Decoder(const Cartridge& cartridge) : cartridge_(cartridge), rom_(cartridge.rom()) {}
+
+  /// With the next instruction, if one handler runs both.
+  DecodedInstruction decode(unsigned offset) const {
+    DecodedInstruction instruction = decode_single(offset);
+    const unsigned next = offset + kDecodeRules[rom_[offset]].length;
+    if (instruction.handler == kHandler_bus || next == rom_.size()) return instruction;
+    const unsigned next_handler = decode_single(next).handler;
+    for (const FusedPair& pair : kFusedPairs) {
+      if (pair.first == instruction.handler && pair.second == next_handler) instruction.handler = pair.both;
+    }
+    return instruction;
+  }
+
+ private:
+  /// Whether these bytes are ordinary ROM that is always shown as a whole.
+  bool is_decodable(unsigned offset, unsigned length) const {
+    const unsigned slice = cartridge_.slice_bytes();
+    if (offset % slice + length > slice) return false;
+    for (unsigned i = 0; i < length; ++i) {
+      if (!cartridge_.is_always_plain(offset + i)) return false;
+    }
+    return true;
+  }
+
+  DecodedInstruction decode_single(unsigned offset) const {
+    const DecodeRule& rule = kDecodeRules[rom_[offset]];
+    if (rule.num_handlers == 0 || !is_decodable(offset, rule.length)) return {kHandler_bus, 0};
+    unsigned operand = 0;
+    if (rule.length > 1) operand = rom_[offset + 1];
+    if (rule.length > 2) operand |= unsigned{rom_[offset + 2]} << 8;
+    unsigned handler = rule.first_handler;
+    if ((offset + rule.length) % cartridge_.slice_bytes() == 0) {
+      handler = rule.anywhere;
+    } else if (rule.mode == Mode::rel) {
+      return decode_branch(rule, offset, operand);
+    } else if (rule.mode == Mode::zp && (operand & 0x80) == 0) {
+      if (rule.num_handlers < 2) return {kHandler_bus, 0};
+      ++handler;
+      if (rule.num_handlers > 2 && (operand & 0x3F) == tia::WSYNC) ++handler;
+    }
+    return {static_cast<std::uint16_t>(handler), static_cast<std::uint16_t>(operand)};
+  }
+
+  DecodedInstruction decode_branch(const DecodeRule& rule, unsigned offset, unsigned operand) const {
+    const unsigned next = offset + rule.length;
+    const unsigned target = next + operand - ((operand & 0x80) != 0 ? 0x100U : 0U);
+    const auto [begin, end] = std::minmax(offset, target);
+    unsigned handler = rule.first_handler;
+    if (target >= rom_.size() || !is_decodable(begin, end - begin + 1)) {
+      handler += 2;  // perhaps into another bank
+    } else if ((next ^ target) >= 0x100) {
+      ++handler;  // into another page
+    } else if (const Handler waiting = waiting_handler(rule.first_handler, offset, target); waiting != kHandler_bus) {
+      handler = waiting;
+    }
+    return {static_cast<std::uint16_t>(handler), static_cast<std::uint16_t>(target - next)};
+  }
+
+  /// The handler of a branch that is its loop's last instruction, if the loop does nothing but wait.
+  Handler waiting_handler(Handler branch, unsigned offset, unsigned target) const {
+    const bool waits_for_zero = branch == kHandler_BNE_rel_near;
+    if (!waits_for_zero && branch != kHandler_BPL_rel_near) return kHandler_bus;
+    if (target + 3 == offset) {
+      const auto [load, address] = decode_single(target);
+      const bool loads = load == kHandler_LDA_abs || load == kHandler_LDX_abs || load == kHandler_LDY_abs;
+      if (!loads || !riot::is_timer(address)) return kHandler_bus;
+      return waits_for_zero ? kHandler_wait_timer_zero : kHandler_wait_timer_negative;
+    }
+    if (target + 1 == offset && waits_for_zero) {
+      const unsigned count = decode_single(target).handler;
+      if (count == kHandler_DEX_imp) return kHandler_wait_x;
+      if (count == kHandler_DEY_imp) return kHandler_wait_y;
+    }
+    return kHandler_bus;
+  }
+
+  const Cartridge& cartridge_;
+  std::span<const std::uint8_t> rom_;
+};
+
+}  // namespace
+
+DecodedProgram decode_program(const Cartridge& cartridge) {
+  const Decoder decoder(cartridge);
+  DecodedProgram program(cartridge.rom().size());
+  for (unsigned offset = 0; offset < program.size(); ++offset) program[offset] = decoder.decode(offset);
+  return program;
+}
+
+}  // namespace rndfast

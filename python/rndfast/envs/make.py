@@ -1,0 +1,35 @@
+"""The training environment that a configuration describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import gymnasium
+
+from rndfast.config import Config
+from rndfast.envs.atari import AtariVectorEnv
+from rndfast.envs.games import parse_game
+from rndfast.envs.gymnasium_envs import GymVectorEnv
+from rndfast.envs.protocol import SameStepEnv
+
+
+def make_env(
+    config: Config, num_threads: int, render_mode: Literal["rgb_array"] | None = None
+) -> SameStepEnv:
+    """The training environment: ``config.env``, same-step autoreset, unclipped rewards.
+
+    Atari's returns single frames; the rollout stacks them.
+    """
+    settings = dataclasses.asdict(config.env)
+    env_id = settings.pop("env_id")
+    if not config.env.is_atari:
+        return GymVectorEnv(env_id, config.env.num_envs, render_mode=render_mode)
+    settings |= {
+        "stack_num": 1,
+        "reward_clipping": False,
+        "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
+        "num_threads": num_threads,
+        "render_mode": render_mode,
+    }
+    return AtariVectorEnv(parse_game(env_id), **settings)

@@ -1,0 +1,116 @@
+"""The figures of one rollout, as rows of metrics: episodes, rewards, values and times."""
+
+from __future__ import annotations
+
+import math
+import resource
+import statistics
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rndfast.config import Config
+from rndfast.envs.rooms import NEVER, earliest_visits
+from rndfast.learner.agent import Agent
+from rndfast.learner.backend import Advantages
+from rndfast.learner.ppo import explained_variance
+from rndfast.learner.rollout import Rollout
+from rndfast.runs.metrics import Metrics
+from rndfast.runtime.processes import Ranks
+
+
+def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
+    """Wall seconds of each phase of an iteration, and its speed.
+
+    An iteration lasts from the making of one row of metrics to that of the next, so that the
+    writing of a row counts as the next iteration's logging.
+    """
+    total_s = sum(phase_seconds.values())
+    transitions_per_s = config.rollout_transitions / total_s
+    return {
+        "charts/SPS": transitions_per_s,
+        "perf/emulated_frames_per_s": (
+            transitions_per_s * config.env.frameskip if config.env.is_atari else None
+        ),
+        **{f"perf/{phase}_s": seconds for phase, seconds in phase_seconds.items()},
+        "perf/iteration_s": total_s,
+        "perf/peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has had in use at once, as the system counts it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
+    """Returns, lengths and rooms of the episodes that ended in a rollout; empty but on rank 0.
+
+    Returns are unclipped; the clipped ones add up rewards as they are trained on. A figure is None
+    if no episode ended, or the game has no rooms.
+    """
+    parts = ranks.gather((rollout.episodes, rollout.rooms.first_visits))
+    if parts is None:
+        return {}
+    returns = [value for episodes, _ in parts for value in episodes.returns]
+    clipped = [value for episodes, _ in parts for value in episodes.clipped_returns]
+    lengths = [value for episodes, _ in parts for value in episodes.lengths_steps]
+    rooms = [value for episodes, _ in parts for value in episodes.rooms]
+    found = earliest_visits([first_visits for _, first_visits in parts]) != NEVER
+    return {
+        "charts/episodes": len(returns),
+        "charts/episodic_return": statistics.fmean(returns) if returns else None,
+        "charts/episodic_return_max": max(returns, default=None),
+        "charts/episodic_clipped_return": statistics.fmean(clipped) if clipped else None,
+        "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
+        "charts/episodic_rooms": statistics.fmean(rooms) if rooms else None,
+        "charts/episodic_rooms_max": max(rooms, default=None),
+        "rnd/rooms": int(found.sum()) or None,
+    }
+
+
+def reward_metrics(
+    agent: Agent,
+    ext_rewards: NDArray[np.float32],
+    raw_int_rewards: NDArray[np.float32] | None,
+    int_rewards: NDArray[np.float32] | None,
+    ranks: Ranks,
+) -> Metrics:
+    """Rewards as they are trained on, and the prediction errors behind the intrinsic ones.
+
+    Those of the bonus are None if there is none. Empty but on rank 0.
+    """
+    rewards = {"ext": ext_rewards}
+    if raw_int_rewards is not None and int_rewards is not None:
+        rewards |= {"raw": raw_int_rewards, "int": int_rewards}
+    rewards = ranks.gather_envs(rewards, axes=dict.fromkeys(rewards, 1))
+    if not rewards:
+        return {}
+    has_bonus = "int" in rewards
+    return {
+        "rollout/extrinsic_reward": float(rewards["ext"].mean()),
+        "rnd/intrinsic_reward": float(rewards["int"].mean()) if has_bonus else None,
+        "rnd/intrinsic_reward_std": float(rewards["int"].std()) if has_bonus else None,
+        "rnd/intrinsic_reward_max": float(rewards["int"].max()) if has_bonus else None,
+        "rnd/prediction_error": float(rewards["raw"].mean()) if has_bonus else None,
+        "rnd/intrinsic_return_std": (
+            math.sqrt(float(agent.bonus.return_moments.var)) if agent.bonus is not None else None
+        ),
+    }
+
+
+def value_metrics(
+    rollout: Rollout, advantages: Advantages, streams: tuple[str, ...], ranks: Ranks
+) -> Metrics:
+    """How well each value head predicted its returns; empty but on rank 0."""
+    own = {"values": rollout.values, "returns": advantages.returns}
+    whole = ranks.gather_envs(own, axes=dict.fromkeys(own, 1))
+    return {
+        f"rollout/{stream}_explained_variance": explained_variance(
+            whole["values"][..., head], whole["returns"][..., head]
+        )
+        for head, stream in enumerate(streams)
+        if whole
+    }
