@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from rndfast.config import PRESETS, Config, Preset, from_toml, load_run_config, to_toml
+import rndfast.config
+from rndfast.config import Config, from_toml, load_run_config, to_toml
+from rndfast.presets import PRESETS, Preset
 
 
 def flat(config: Config) -> dict[str, object]:
@@ -117,3 +121,11 @@ def test_a_run_is_found_where_it_lies_now(tmp_path: Path) -> None:
     assert config.env == PRESETS["laptop"].env
     with pytest.raises(FileNotFoundError, match=r"no run directory: it has no config\.toml"):
         load_run_config(tmp_path / "other")
+
+
+def test_scripts_may_import_the_presets_from_here() -> None:
+    script = "from rndfast.config import PRESETS, Preset; import rndfast.presets as p; "
+    script += "assert PRESETS is p.PRESETS and Preset is p.Preset"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'PRESET'"):
+        rndfast.config.PRESET  # noqa: B018

@@ -26,10 +26,11 @@ from tests.reference.learner import (
     small_learner,
 )
 
-from rndfast.config import PRESETS, Config, PpoConfig, RndConfig
+from rndfast.config import Config, PpoConfig, RndConfig
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rnd import intrinsic_rewards
 from rndfast.learner.rollout import collect
+from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import load_newest_checkpoint
 
 TESTS = Path(__file__).parent

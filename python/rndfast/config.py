@@ -1,14 +1,16 @@
-"""Every setting of a run, its unit and the paper's value, and the presets.
+"""Every setting of a run, its unit and the paper's value.
 
 The dataclasses are the command line, the TOML file and the documentation at once. Defaults are the
 paper's (Burda et al. 2018, table 5 and the authors' implementation); ``docs/algorithm.md`` lists
-each with its source.
+each with its source. ``rndfast.presets`` builds the presets from them; scripts may also import
+``PRESETS`` and ``Preset`` from here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import math
 import sys
 import types
@@ -316,88 +318,6 @@ class Config:
         return self.ppo.rollout_steps * self.env.num_envs
 
 
-Preset = Literal["paper", "laptop", "classic", "cleanrl", "tf-agents"]
-
-PRESETS: dict[Preset, Config] = {
-    # the paper's full protocol: every default above
-    "paper": Config(),
-    # the same algorithm at the size of a laptop's CPU
-    "laptop": Config(
-        env=EnvConfig(num_envs=32),
-        ppo=PpoConfig(rollout_steps=64),
-        rnd=RndConfig(obs_norm_steps=128),
-        run=RunConfig(total_transitions=1_000_000),
-    ),
-    # control tasks of a few numbers, on a CPU
-    "classic": Config(
-        env=EnvConfig(env_id="MountainCar-v0", num_envs=16, reward_clipping=False),
-        ppo=PpoConfig(
-            learning_rate=5e-4,
-            ext_gamma=0.99,
-            gae_lambda=0.98,
-            ext_coef=1.0,
-            norm_adv=True,
-            clip_coef=0.2,
-            ent_coef=0.02,
-            vf_coef=0.5,
-            max_grad_norm=0.5,
-            # of the intrinsic head, small errors would drown advantages that are small by then
-            two_value_heads=False,
-            episodic_int_return=True,
-            bootstrap_truncated=True,
-        ),
-        rnd=RndConfig(
-            predictor_proportion="auto",
-            predictor_hidden_layers=0,
-            obs_norm_steps=128,
-            num_features=64,
-        ),
-        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
-    ),
-    # the settings of the common single-file PyTorch script (cleanrl's ppo_rnd_envpool.py)
-    "cleanrl": Config(
-        env=EnvConfig(
-            max_num_frames_per_episode=108_000,
-            noop_max=30,
-            use_fire_reset=True,
-            episodic_life=True,
-        ),
-        ppo=PpoConfig(
-            adam_eps=1e-5,
-            anneal_lr=True,
-            shuffle_minibatches=True,
-            norm_adv=True,
-            vf_coef=0.5,
-            clip_vloss=True,
-            max_grad_norm=0.5,
-        ),
-        rnd=RndConfig(leaky_relu_slope=0.01),
-        run=RunConfig(total_transitions=2_000_000_000),
-    ),
-    # the settings of the first TensorFlow port (the TF-Agents work of 2019), on its check
-    "tf-agents": Config(
-        env=EnvConfig(env_id="LunarLander-v3", num_envs=32, reward_clipping=False),
-        ppo=PpoConfig(
-            learning_rate=3e-4,
-            ext_gamma=0.99,
-            ext_coef=1.0,
-            clip_coef=0.2,
-            two_value_heads=False,
-            episodic_int_return=True,
-            bootstrap_truncated=True,
-        ),
-        rnd=RndConfig(
-            predictor_proportion=1.0,
-            predictor_hidden_layers=0,
-            obs_norm_steps=0,
-            obs_clip=math.inf,
-            num_features=64,
-        ),
-        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
-    ),
-}
-
-
 def to_toml(config: Config) -> str:
     """Write a configuration as TOML, one table per section; settings that are None are left out."""
     sections = {
@@ -478,3 +398,9 @@ def _require_known(name: str, known: list[str], what: str) -> None:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
     raise ValueError(f"unknown {what} {name!r}{hint}")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("PRESETS", "Preset"):  # when asked for: presets are made of what is defined here
+        return getattr(importlib.import_module("rndfast.presets"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

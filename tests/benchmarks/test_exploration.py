@@ -17,7 +17,8 @@ from benchmarks import exploration
 
 from rndfast.commands.main import main
 from rndfast.commands.plot import Run
-from rndfast.config import PRESETS, Config, EnvConfig
+from rndfast.config import Config, EnvConfig
+from rndfast.presets import PRESETS
 from rndfast.runs.metrics import read_metrics
 
 ROLLOUT = PRESETS["classic"].rollout_transitions

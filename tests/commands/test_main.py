@@ -16,7 +16,8 @@ import pytest
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.main import main
 from rndfast.commands.plot import EPISODES, PANELS
-from rndfast.config import PRESETS, from_toml
+from rndfast.config import from_toml
+from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint
 from rndfast.runs.metrics import read_metrics
 

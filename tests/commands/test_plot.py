@@ -30,7 +30,8 @@ from rndfast.commands.plot import (
     short_number,
     trailing_average,
 )
-from rndfast.config import PRESETS, Config, to_toml
+from rndfast.config import Config, to_toml
+from rndfast.presets import PRESETS
 
 BASE = PRESETS["laptop"]
 ROLLOUT = BASE.rollout_transitions

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from rndfast.commands.main import main
-from rndfast.config import OF_ANY_ENV, PRESETS, Config, Preset
+from rndfast.config import OF_ANY_ENV, Config
+from rndfast.presets import PRESETS, Preset
 
 
 def flat(config: Config) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from tests.reference import rl
 from tests.tiny import NUM_ENVS, SIDE, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.runs.train
-from rndfast.config import PRESETS, Config, from_toml
+from rndfast.config import Config, from_toml
 from rndfast.envs.atari import AtariVectorEnv
 from rndfast.learner.agent import Agent
 from rndfast.learner.ppo import update
 from rndfast.learner.rollout import Rollout, collect
+from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.train import episode_seed, train

@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 
 import tyro
 
-from rndfast.config import PRESETS, Config, Preset, from_toml, load_run_config
+from rndfast.config import Config, from_toml, load_run_config
+from rndfast.presets import PRESETS, Preset
 
 Arguments = TypeVar("Arguments")
 

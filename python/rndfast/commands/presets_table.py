@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rndfast.config import OF_ANY_ENV, PRESETS, Config
+from rndfast.config import OF_ANY_ENV, Config
+from rndfast.presets import PRESETS
 
 # Wide enough for every preset where output is no terminal, which has no width of its own.
 PLAIN_WIDTH = 140
