@@ -110,19 +110,19 @@ def test_every_fault_has_a_test(fault: str) -> None:
 
 PAPER = {
     "env.env_id": "rndfast/MontezumaRevenge-v5",
-    "env.full_action_space": False,  # all 18 are the game's own
-    "env.grayscale": True,
-    "env.img_height": 84,
-    "env.img_width": 84,
-    "env.stack_num": 4,
+    "atari.full_action_space": False,  # all 18 are the game's own
+    "atari.grayscale": True,
+    "atari.img_height": 84,
+    "atari.img_width": 84,
+    "atari.stack_num": 4,
     "env.reward_clipping": True,
-    "env.max_num_frames_per_episode": 18_000,
-    "env.episodic_life": False,
-    "env.frameskip": 4,
-    "env.maxpool": True,
-    "env.noop_max": 0,
-    "env.use_fire_reset": False,
-    "env.repeat_action_probability": 0.25,
+    "atari.max_num_frames_per_episode": 18_000,
+    "atari.episodic_life": False,
+    "atari.frameskip": 4,
+    "atari.maxpool": True,
+    "atari.noop_max": 0,
+    "atari.use_fire_reset": False,
+    "atari.repeat_action_probability": 0.25,
     "env.num_envs": 128,
     "ppo.rollout_steps": 128,
     "ppo.num_minibatches": 4,
@@ -169,7 +169,7 @@ def test_the_paper_preset_is_the_papers_table() -> None:
     }
     assert actual == PAPER
     assert config == Config()
-    assert config.env.max_num_frames_per_episode // config.env.frameskip == 4_500
+    assert config.atari.max_num_frames_per_episode // config.atari.frameskip == 4_500
     assert config.predictor_proportion == 32 / config.env.num_envs
 
 

@@ -52,16 +52,9 @@ def _require_fraction(section: object, *names: str) -> None:
         _require(0.0 <= value <= 1.0, name, "in [0, 1]", value)
 
 
-# Settings of EnvConfig that are not Atari's alone.
-OF_ANY_ENV = ("env_id", "num_envs", "reward_clipping")
-
-
 @dataclass(frozen=True)
 class EnvConfig:
-    """The environment and the protocol it is played by (paper, table 4).
-
-    All settings but the first three are Atari's alone.
-    """
+    """Which environment, how many, and which of its rewards are trained on."""
 
     env_id: str = "rndfast/MontezumaRevenge-v5"
     """Game: any of the ids that `rndfast info` lists, or any id of Gymnasium's whose observations
@@ -70,6 +63,20 @@ class EnvConfig:
     """Parallel environments."""
     reward_clipping: bool = True
     """Train on the sign of the extrinsic reward; the logged returns stay unclipped."""
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, 1, "num_envs")
+
+    @property
+    def is_atari(self) -> bool:
+        """Whether the environment is one of ours; otherwise Gymnasium makes it."""
+        return self.env_id.startswith("rndfast/")
+
+
+@dataclass(frozen=True)
+class AtariConfig:
+    """How an Atari game is played and seen (paper, table 4); no other environment has this."""
+
     frameskip: int = 4
     """Emulated frames per step; the action is repeated."""
     maxpool: bool = True
@@ -96,25 +103,9 @@ class EnvConfig:
     """All 18 joystick actions even where a game uses fewer."""
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 1, "num_envs", "frameskip", "img_height", "img_width", "stack_num")
-        _require_at_least(self, 1, "max_num_frames_per_episode")
-        _require_at_least(self, 0, "noop_max")
-        _require_fraction(self, "repeat_action_probability")
-        _require(self.stack_num <= 255, "stack_num", "at most 255", self.stack_num)
-        if not self.is_atari:
-            for setting in dataclasses.fields(self):
-                is_default = getattr(self, setting.name) == setting.default
-                _require(
-                    setting.name in OF_ANY_ENV or is_default,
-                    setting.name,
-                    f"{setting.default!r}, as only Atari games have it, with {self.env_id!r}",
-                    getattr(self, setting.name),
-                )
-
-    @property
-    def is_atari(self) -> bool:
-        """Whether the environment is one of ours; otherwise Gymnasium makes it."""
-        return self.env_id.startswith("rndfast/")
+        # training stacks the frames itself; a run's first act is to make an AtariVectorEnv, which
+        # checks the others
+        _require(1 <= self.stack_num <= 255, "stack_num", "in [1, 255]", self.stack_num)
 
 
 @dataclass(frozen=True)
@@ -295,6 +286,7 @@ class Config:
     """All settings of a run."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
+    atari: AtariConfig = field(default_factory=AtariConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
     rnd: RndConfig = field(default_factory=RndConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -306,6 +298,15 @@ class Config:
             f"a multiple of num_minibatches ({self.ppo.num_minibatches})",
             self.env.num_envs,
         )
+        if not self.env.is_atari:
+            for setting in dataclasses.fields(self.atari):
+                value = getattr(self.atari, setting.name)
+                _require(
+                    value == setting.default,
+                    setting.name,
+                    f"{setting.default!r}, as only Atari games have it, with {self.env.env_id!r}",
+                    value,
+                )
 
     @property
     def predictor_proportion(self) -> float:
@@ -334,6 +335,8 @@ def to_toml(config: Config) -> str:
 def from_toml(text: str, base: Config | None = None) -> Config:
     """Read a configuration; settings that the text lacks come from ``base``, else the paper.
 
+    Atari's settings may also stand in ``[env]``, as in files of earlier versions.
+
     Raises:
         ValueError: The text is no TOML, or a table, a setting, a type or a value is wrong.
     """
@@ -342,13 +345,24 @@ def from_toml(text: str, base: Config | None = None) -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"not a TOML file: {error}") from None
-    sections = {}
     for name, values in tables.items():
         _require_known(name, [section.name for section in dataclasses.fields(base)], "table")
         if not isinstance(values, dict):
             raise ValueError(f"[{name}] must be a table, got {values!r}")
-        sections[name] = _replace(getattr(base, name), values)
+    _move_atari_settings(tables)
+    sections = {name: _replace(getattr(base, name), values) for name, values in tables.items()}
     return dataclasses.replace(base, **sections)
+
+
+def _move_atari_settings(tables: dict[str, dict[str, Any]]) -> None:
+    """Put what earlier versions wrote into ``[env]`` where it stands now."""
+    env = tables.get("env", {})
+    for name in [setting.name for setting in dataclasses.fields(AtariConfig)]:
+        if name in env:
+            atari = tables.setdefault("atari", {})
+            if name in atari:
+                raise ValueError(f"{name} must stand in [atari] alone, got it in [env] as well")
+            atari[name] = env.pop(name)
 
 
 def load_run_config(run_dir: Path) -> Config:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
+from rndfast.config import AtariConfig, Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 
 Preset = Literal["paper", "laptop", "classic", "cleanrl", "tf-agents"]
 
@@ -50,7 +50,7 @@ PRESETS: dict[Preset, Config] = {
     ),
     # the settings of the common single-file PyTorch script (cleanrl's ppo_rnd_envpool.py)
     "cleanrl": Config(
-        env=EnvConfig(
+        atari=AtariConfig(
             max_num_frames_per_episode=108_000,
             noop_max=30,
             use_fire_reset=True,

@@ -121,6 +121,11 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--preset=laptop", "--resume=x"], "leave --preset and --config out"),
         (["--tracker=trackio"], "tracker 'trackio' is not installed"),
         (["--img-height=20", "--num-envs=4"], "frames must be large enough for the convolutions"),
+        (["--noop-max=-1"], "noop_max must be in [0, 2147483647], got -1"),
+        (
+            ["--repeat-action-probability=1.5"],
+            "repeat_action_probability must be in [0, 1]",
+        ),
         (["--env-id=CartPole-v7"], "cannot make 'CartPole-v7': "),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rndfast.commands.main import main
-from rndfast.config import OF_ANY_ENV, Config
+from rndfast.config import Config
 from rndfast.presets import PRESETS, Preset
 
 
@@ -66,7 +66,7 @@ def test_every_setting_is_shown_and_marked_where_it_is_not_the_papers(
     for name in flat(PRESETS["paper"]):
         values = [flat(PRESETS[preset])[name] for preset in names]
         is_marked = [
-            value != values[0] and (name in OF_ANY_ENV or not has_no(preset, name))
+            value != values[0] and not has_no(preset, name)
             for preset, value in zip(names, values, strict=True)
         ]
         if name != "env_id":  # too long for its column
@@ -78,8 +78,8 @@ def test_every_setting_is_shown_and_marked_where_it_is_not_the_papers(
 
 def has_no(preset: Preset, name: str) -> bool:
     """Whether an environment has no such setting: it is Atari's."""
-    env = PRESETS[preset].env
-    return not env.is_atari and name in vars(env)
+    config = PRESETS[preset]
+    return not config.env.is_atari and name in vars(config.atari)
 
 
 def test_presets_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:

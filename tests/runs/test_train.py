@@ -95,7 +95,7 @@ def short_run(run_dir: Path, total_transitions: int, **ppo: Any) -> Config:
     )
     return dataclasses.replace(
         config,
-        env=dataclasses.replace(config.env, max_num_frames_per_episode=64),
+        atari=dataclasses.replace(config.atari, max_num_frames_per_episode=64),
         ppo=dataclasses.replace(config.ppo, **ppo),
     )
 
@@ -355,7 +355,8 @@ def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration
     laptop = PRESETS["laptop"]
     config = dataclasses.replace(
         laptop,
-        env=dataclasses.replace(laptop.env, num_envs=4, max_num_frames_per_episode=40),
+        env=dataclasses.replace(laptop.env, num_envs=4),
+        atari=dataclasses.replace(laptop.atari, max_num_frames_per_episode=40),
         ppo=dataclasses.replace(laptop.ppo, rollout_steps=16, update_epochs=1),
         rnd=dataclasses.replace(laptop.rnd, obs_norm_steps=8),
         run=dataclasses.replace(

@@ -209,10 +209,10 @@ def require_same_algorithm(before: Config, now: Config) -> None:
     Raises:
         ValueError: A setting of the algorithm, the seed or the directory differs.
     """
-    for section in ("env", "ppo", "rnd", "run"):
-        was, is_ = getattr(before, section), getattr(now, section)
+    for section in dataclasses.fields(before):
+        was, is_ = getattr(before, section.name), getattr(now, section.name)
         fields = [field.name for field in dataclasses.fields(was)]
-        fixed = fields if section != "run" else ["seed", "run_dir"]
+        fixed = fields if section.name != "run" else ["seed", "run_dir"]
         for name in fixed:
             if getattr(was, name) != getattr(is_, name):
                 raise ValueError(

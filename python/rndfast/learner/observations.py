@@ -98,7 +98,7 @@ class FrameStore:
     """
 
     def __init__(self, config: Config, frame_shape: tuple[int, ...], device: torch.device) -> None:
-        self.stack_num = config.env.stack_num
+        self.stack_num = config.atari.stack_num
         num_steps, num_envs = config.ppo.rollout_steps, config.env.num_envs
         is_gpu = device.type != "cpu"
         frames = torch.zeros(

@@ -43,15 +43,15 @@ View = Callable[[Metrics | str], None]
 def make_env(
     config: Config, num_threads: int, render_mode: Literal["rgb_array"] | None = None
 ) -> AtariVectorEnv | GymVectorEnv:
-    """The training environment: ``config.env``, same-step autoreset, unclipped rewards.
+    """The training environment: same-step autoreset, unclipped rewards.
 
     Atari's returns single frames; the rollout stacks them.
     """
-    settings = dataclasses.asdict(config.env)
-    env_id = settings.pop("env_id")
+    env_id, num_envs = config.env.env_id, config.env.num_envs
     if not config.env.is_atari:
-        return GymVectorEnv(env_id, config.env.num_envs, render_mode=render_mode)
-    settings |= {
+        return GymVectorEnv(env_id, num_envs, render_mode=render_mode)
+    settings = dataclasses.asdict(config.atari) | {
+        "num_envs": num_envs,
         "stack_num": 1,
         "reward_clipping": False,
         "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
@@ -368,7 +368,7 @@ def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
     return {
         "charts/SPS": transitions_per_s,
         "perf/emulated_frames_per_s": (
-            transitions_per_s * config.env.frameskip if config.env.is_atari else None
+            transitions_per_s * config.atari.frameskip if config.env.is_atari else None
         ),
         **{f"perf/{phase}_s": seconds for phase, seconds in phase_seconds.items()},
         "perf/iteration_s": total_s,
