@@ -7,6 +7,7 @@ and shape of every tensor. The numbers in them, megabytes, are made here.
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.main import main
 from rndfast.config import load_run_config, to_toml
-from rndfast.runs.checkpoint import save_checkpoint
+from rndfast.runs.checkpoint import load_newest_checkpoint, save_checkpoint
 from rndfast.runs.evaluate import evaluate
 
 DATA = Path(__file__).parent / "data" / "earlier_version"
@@ -29,6 +30,8 @@ def run_dir(tmp_path: Path) -> Path:
         numbers = torch.rand(shape, generator=generator, dtype=torch.float64) * 0.01 + 0.01
         state[name] = numbers.to(getattr(torch, dtype))
     state["generator"] = generator.get_state()
+    consoles = zlib.compress(b"of another build")
+    state["experience.consoles.0"] = torch.frombuffer(bytearray(consoles), dtype=torch.uint8)
     config = (DATA / "config.toml").read_text()
     save_checkpoint(tmp_path / "run" / "checkpoints", 16, state, config, keep=1)
     (tmp_path / "run" / "config.toml").write_text(config)
@@ -56,6 +59,13 @@ def test_its_agent_plays_and_is_described(
     shown = capsys.readouterr().out
     assert "2 environments x 4 steps" in shown
     assert "step-000000000016: verified" in shown
+
+
+def test_its_run_goes_on(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(run_dir), "--total-transitions=24"]) == 0
+    shown = capsys.readouterr().out
+    assert "the environments begin new episodes: these bytes are not a snapshot" in shown
+    assert load_newest_checkpoint(run_dir / "checkpoints")[0].transitions == 24
 
 
 def test_its_flags_are_still_flags(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ Autoreset parse_autoreset(const std::string& name) {
 
 void bind_atari_batch(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(StepRecord, reward, reward_raw, episode_return, episode_length, lives, frame_number,
-                       episode_frame_number, room, terminated, truncated, ram);
+                       episode_frame_number, room, terminated, truncated, game_over, ram);
   py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
       .def(
           py::init([](const std::string& game, const py::bytes& rom, std::int64_t num_envs, std::int64_t num_threads,

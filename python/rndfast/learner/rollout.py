@@ -71,7 +71,7 @@ def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
 
 @dataclass
 class EpisodeStatistics:
-    """Episodes that ended in a rollout."""
+    """Episodes that ended in a rollout: whole games, also if lost lives end what is trained on."""
 
     returns: list[float] = field(default_factory=list)  # unclipped extrinsic return
     clipped_returns: list[float] = field(default_factory=list)  # of the rewards trained on
@@ -119,7 +119,10 @@ class Rollout:
         self.is_first = np.ones((self.num_steps + 1, self.num_envs), np.bool_)
         self.first_memory = np.zeros((self.num_envs, agent.policy.memory_size), np.float32)
         self.memory = np.zeros_like(self.first_memory)
-        self.clipped_returns = np.zeros(self.num_envs)  # of the episodes under way
+        # of the games under way; returns and lengths without the life that is being played
+        self.clipped_returns = np.zeros(self.num_envs)
+        self.earlier_returns = np.zeros(self.num_envs)
+        self.earlier_lengths_steps = np.zeros(self.num_envs, np.int64)
         self.episodes = EpisodeStatistics()
         self.rooms = Rooms(self.num_envs)
 
@@ -130,6 +133,8 @@ class Rollout:
             "is_first": self.is_first[0],
             "memory": self.first_memory,
             "clipped_returns": self.clipped_returns,
+            "earlier_returns": self.earlier_returns,
+            "earlier_lengths_steps": self.earlier_lengths_steps,
             "rooms.visited": self.rooms.visited,
             "rooms.first_visits": self.rooms.first_visits,
         }
@@ -142,6 +147,9 @@ class Rollout:
             or another version.
         """
         for name, array in self.state().items():
+            if name.startswith("earlier_") and name not in state:  # of an earlier version
+                array[:] = 0
+                continue
             got = state[name].shape if name in state else "nothing of this name"
             if got != array.shape:
                 raise ValueError(f"state {name!r} must have shape {array.shape}, got {got}")
@@ -153,6 +161,8 @@ class Rollout:
         self.observations.start(observations)
         self.is_first[0] = True
         self.clipped_returns[:] = 0
+        self.earlier_returns[:] = 0
+        self.earlier_lengths_steps[:] = 0
         self.rooms.visited[:] = False
 
     def begin(self, agent: Agent, workers: Workers) -> None:
@@ -175,6 +185,33 @@ class Rollout:
         """Store the observations that followed step ``t``."""
         self.is_first[t + 1, envs] = ended
         self.observations.store_next(t, envs, observations, ended)
+
+    def note_games(
+        self, t: int, envs: slice, ended: NDArray[np.bool_], info: dict[str, Any], transitions: int
+    ) -> None:
+        """Count step ``t`` of some environments towards their games, and the games that ended.
+
+        Args:
+            t: The step, whose rewards are stored.
+            envs: The environments.
+            ended: ``(n,)``: whose episode ended; by a lost life perhaps, and then the game goes on.
+            info: Of the step.
+            transitions: Up to this step, over all environments.
+        """
+        is_over = info.get("game_over", ended)
+        returns, lengths = self.earlier_returns[envs], self.earlier_lengths_steps[envs]
+        clipped_returns = self.clipped_returns[envs]
+        returns[ended] += info["episode_return"][ended]
+        lengths[ended] += info["episode_length"][ended]
+        clipped_returns += self.clipped(self.rewards_raw[t, envs])
+        games = self.episodes
+        games.returns += returns[is_over].tolist()
+        games.lengths_steps += lengths[is_over].tolist()
+        games.clipped_returns += clipped_returns[is_over].tolist()
+        for of_game in (returns, lengths, clipped_returns):
+            of_game[is_over] = 0
+        if "room" in info:
+            games.rooms += self.rooms.note(envs, info, ended, is_over, transitions)
 
     def clipped(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
         """Extrinsic rewards as they are trained on: their signs, if the settings say so."""
@@ -259,15 +296,7 @@ def collect(agent: Agent, env: SameStepEnv, rollout: Rollout, workers: Workers) 
         rollout.terminated[t, envs] = terminated
         rollout.truncated[t, envs] = truncated & ~terminated
         rollout.store_next(t, envs, observations, ended)
-        rollout.clipped_returns[envs] += rollout.clipped(rollout.rewards_raw[t, envs])
-        if ended.any():
-            rollout.episodes.returns += info["episode_return"][ended].tolist()
-            rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
-            rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
-            rollout.clipped_returns[envs][ended] = 0
-        if "room" in info:
-            transitions = agent.transitions + (t + 1) * num_envs
-            rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
+        rollout.note_games(t, envs, ended, info, agent.transitions + (t + 1) * num_envs)
         for row in np.flatnonzero(truncated & ~terminated).tolist():
             n = envs.start + row
             final = rollout.observations.final_input(t, n, info["final_obs"][row], workers)

@@ -27,7 +27,7 @@ ATARI_PIXEL_ASPECT = 0.75  # a pixel's height over its width
 
 @dataclass
 class Episode:
-    """One episode, from reset to end."""
+    """One episode, from reset to end: a whole game, also where lost lives ended it in training."""
 
     ext_return: float = 0.0  # unclipped
     length_steps: int = 0
@@ -133,7 +133,8 @@ def play(
             actions = agent.distribution.sample(output.action_params, noise).numpy()
             rollout.memory[:] = output.memory.numpy()
             observations, _, terminated, truncated, info = env.step(actions)
-            rollout.store_next(0, slice(None), observations, terminated | truncated)
+            ended = terminated | truncated
+            rollout.store_next(0, slice(None), observations, ended)
             ext_rewards, int_rewards = info["reward_raw"], None
             if agent.has_bonus:
                 raw = intrinsic_rewards(agent, rollout, config.rnd, workers)[0]
@@ -147,10 +148,10 @@ def play(
                 episodes[n].ext_rewards.append(float(ext_rewards[n]))
                 if int_rewards is not None:
                     episodes[n].int_rewards.append(float(int_rewards[n]))
-                if terminated[n] or truncated[n]:
-                    episodes[n].ext_return = float(info["episode_return"][n])
-                    episodes[n].length_steps = int(info["episode_length"][n])
-            is_playing &= ~(terminated | truncated)
+            is_playing &= ~info.get("game_over", ended)
+    for episode in episodes:
+        episode.ext_return = float(np.sum(episode.ext_rewards))
+        episode.length_steps = len(episode.ext_rewards)
     return episodes
 
 

@@ -385,8 +385,8 @@ def peak_memory_mib() -> float:
 def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
     """Returns, lengths and rooms of the episodes that ended in a rollout, on rank 0.
 
-    Returns are unclipped, and of the rewards as they are trained on. None if no episode ended, or
-    the game has no rooms.
+    Episodes are whole games, also where lost lives end what is trained on. Returns are unclipped,
+    and of the rewards as they are trained on. None if no episode ended, or the game has no rooms.
     """
     parts = ranks.gather((rollout.episodes, rollout.rooms.first_visits))
     if parts is None:
