@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from rndfast.config import AtariConfig, Config, EnvConfig, PpoConfig, RndConfig, RunConfig
@@ -70,12 +69,16 @@ PRESETS: dict[Preset, Config] = {
     ),
     # the settings of the first TensorFlow port (the TF-Agents work of 2019), on its check
     "tf-agents": Config(
-        env=EnvConfig(env_id="LunarLander-v3", num_envs=32, reward_clipping=False),
+        env=EnvConfig(env_id="LunarLander-v3", num_envs=30, reward_clipping=False),
         ppo=PpoConfig(
-            learning_rate=3e-4,
+            update_epochs=25,
+            num_minibatches=1,
             ext_gamma=0.99,
+            gae_lambda=1.0,  # returns minus values
             ext_coef=1.0,
+            norm_adv=True,
             clip_coef=0.2,
+            ent_coef=0.0,
             two_value_heads=False,
             episodic_int_return=True,
             bootstrap_truncated=True,
@@ -84,9 +87,8 @@ PRESETS: dict[Preset, Config] = {
             predictor_proportion=1.0,
             predictor_hidden_layers=0,
             obs_norm_steps=0,
-            obs_clip=math.inf,
             num_features=64,
         ),
-        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
+        run=RunConfig(total_transitions=10_000_000, micro_batch_size=1024),
     ),
 }
