@@ -128,7 +128,7 @@ class PpoConfig:
     num_minibatches: int = 4
     """Minibatches per pass: contiguous slices of environments, in order."""
     shuffle_minibatches: bool = False
-    """Draw the minibatches of each pass from all transitions instead."""
+    """Draw the minibatches of each pass from all transitions instead; on one process only."""
     ext_gamma: float = 0.999
     """Discount of the extrinsic return, per step."""
     int_gamma: float = 0.99
