@@ -118,7 +118,7 @@ class Job:
 
 def algorithm(config: Config) -> tuple[Any, ...]:
     """The settings that a run may not change."""
-    return config.env, config.ppo, config.rnd, config.run.seed
+    return config.env, config.atari, config.ppo, config.rnd, config.run.seed
 
 
 def run_all(jobs: list[Job], at_a_time: int) -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from rndfast.config import PRESETS, Config, Preset, from_toml, load_run_config, to_toml
+import rndfast.config
+from rndfast.config import Config, from_toml, load_run_config, to_toml
+from rndfast.presets import PRESETS, Preset
 
 
 def flat(config: Config) -> dict[str, object]:
@@ -69,16 +73,21 @@ def test_settings_that_a_file_lacks_come_from_the_base() -> None:
         ("[env]\nnum_env = 4", "unknown setting 'num_env'; did you mean 'num_envs'?"),
         ("[env]\nnum_envs = 4.0", r"num_envs must be of type int, got 4\.0"),
         ("[env]\nnum_envs = true", "num_envs must be of type int, got True"),
-        ("[env]\nmaxpool = 1", "maxpool must be of type bool, got 1"),
+        ("[atari]\nmaxpool = 1", "maxpool must be of type bool, got 1"),
         ("[env]\nenv_id = 3", "env_id must be of type str, got 3"),
         ("[run]\nrun_dir = 3", "run_dir must be of type Path, got 3"),
         ("[run]\ndevice = 'tpu'", "device must be one of"),
         ("[rnd]\nint_reward_clip = 'x'", "int_reward_clip must be of type float"),
         ("[env]\nnum_envs = 0", "num_envs must be finite and at least 1, got 0"),
         ("[env]\nnum_envs = 6", "num_envs must be a multiple of num_minibatches"),
-        ("[env]\nrepeat_action_probability = 1.5", "repeat_action_probability must be in"),
-        ("[env]\nnoop_max = -1", "noop_max must be finite and at least 0, got -1"),
-        ("[env]\nstack_num = 256", "stack_num must be at most 255, got 256"),
+        ("[atari]\nstack_num = 256", r"stack_num must be in \[1, 255\], got 256"),
+        ("[atari]\nstack_num = 0", r"stack_num must be in \[1, 255\], got 0"),
+        ("[atari]\nnoop = 3", "unknown setting 'noop'; did you mean 'noop_max'?"),
+        ("[atari]\nnum_envs = 4", "unknown setting 'num_envs'"),
+        (
+            "[env]\nnoop_max = 3\n[atari]\nnoop_max = 3",
+            r"noop_max must stand in \[atari\] alone, got it in \[env\] as well",
+        ),
         ("[ppo]\nlearning_rate = 0.0", "learning_rate must be finite and above 0"),
         ("[ppo]\nlearning_rate = nan", "learning_rate must be finite and above 0"),
         ("[ppo]\next_coef = inf", "ext_coef must be finite and at least 0"),
@@ -96,7 +105,7 @@ def test_settings_that_a_file_lacks_come_from_the_base() -> None:
             "shuffle_minibatches must be False with a recurrent policy",
         ),
         (
-            "[env]\nenv_id = 'MountainCar-v0'\nframeskip = 2",
+            "[env]\nenv_id = 'MountainCar-v0'\n[atari]\nframeskip = 2",
             "frameskip must be 4, as only Atari games have it, with 'MountainCar-v0', got 2",
         ),
         ("[rnd]\nobs_clip = 0.0", "obs_clip must be above 0"),
@@ -117,3 +126,11 @@ def test_a_run_is_found_where_it_lies_now(tmp_path: Path) -> None:
     assert config.env == PRESETS["laptop"].env
     with pytest.raises(FileNotFoundError, match=r"no run directory: it has no config\.toml"):
         load_run_config(tmp_path / "other")
+
+
+def test_scripts_may_import_the_presets_from_here() -> None:
+    script = "from rndfast.config import PRESETS, Preset; import rndfast.presets as p; "
+    script += "assert PRESETS is p.PRESETS and Preset is p.Preset"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'PRESET'"):
+        rndfast.config.PRESET  # noqa: B018

@@ -1,12 +1,11 @@
 """Each known fault of public ports (``docs/algorithm.md``) and the test that it would fail.
 
-Most are tested where the code is; ``COVERED`` says where. The rest is here: the paper's settings,
-how they reach the environment, and number formats.
+Most are tested where the code is; ``COVERED`` says where. The rest is here: how settings reach the
+environment and what is learnt, and number formats.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from dataclasses import fields
 from pathlib import Path
@@ -27,7 +26,7 @@ from tests.reference.learner import (
     small_learner,
 )
 
-from rndfast.config import PRESETS, Config, PpoConfig, RndConfig
+from rndfast.config import Config, PpoConfig, RndConfig
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect
 from rndfast.runs.checkpoint import load_newest_checkpoint
@@ -47,7 +46,7 @@ COVERED = {
         "learner/test_rnd.py::test_the_predictor_is_trained_on_the_next_frames",
     ],
     "episodes cut at life loss, wrong frame cap, no-op and FIRE starts": [
-        "test_faults.py::test_the_paper_preset_is_the_papers_table",
+        "test_presets.py::test_every_number_is_that_of_its_source",
         "test_faults.py::test_the_papers_protocol_reaches_the_environment",
     ],
     "first observation left over from before the statistics were started": [
@@ -105,71 +104,7 @@ def test_every_fault_has_a_test(fault: str) -> None:
         assert f"def {test}(" in (TESTS / file).read_text()
 
 
-# --- the paper's settings ---------------------------------------------------------------------
-
-PAPER = {
-    "env.env_id": "rndfast/MontezumaRevenge-v5",
-    "env.full_action_space": False,  # all 18 are the game's own
-    "env.grayscale": True,
-    "env.img_height": 84,
-    "env.img_width": 84,
-    "env.stack_num": 4,
-    "env.reward_clipping": True,
-    "env.max_num_frames_per_episode": 18_000,
-    "env.episodic_life": False,
-    "env.frameskip": 4,
-    "env.maxpool": True,
-    "env.noop_max": 0,
-    "env.use_fire_reset": False,
-    "env.repeat_action_probability": 0.25,
-    "env.num_envs": 128,
-    "ppo.rollout_steps": 128,
-    "ppo.num_minibatches": 4,
-    "ppo.update_epochs": 4,
-    "ppo.ext_coef": 2.0,
-    "ppo.int_coef": 1.0,
-    "ppo.learning_rate": 0.0001,
-    "ppo.adam_eps": 1e-8,
-    "ppo.gae_lambda": 0.95,
-    "ppo.ent_coef": 0.001,
-    "ppo.vf_coef": 1.0,
-    "ppo.ext_gamma": 0.999,
-    "ppo.int_gamma": 0.99,
-    "ppo.clip_coef": 0.1,
-    "ppo.policy": "feedforward",
-    "ppo.two_value_heads": True,
-    "ppo.episodic_int_return": False,
-    "ppo.bootstrap_truncated": False,
-    # what other implementations add, and the paper has not
-    "ppo.norm_adv": False,
-    "ppo.anneal_lr": False,
-    "ppo.max_grad_norm": None,
-    "ppo.clip_vloss": False,
-    "ppo.shuffle_minibatches": False,
-    "rnd.predictor_proportion": 0.25,
-    "rnd.predictor_hidden_layers": 2,
-    "rnd.obs_norm_steps": 128 * 50,
-    "rnd.obs_clip": 5.0,
-    "rnd.int_reward_clip": None,
-    "rnd.int_return_direction": "forward",
-    "rnd.leaky_relu_slope": 0.2,
-    "rnd.num_features": 512,
-    "run.total_transitions": 30_000 * 128 * 128,
-}
-
-
-def test_the_paper_preset_is_the_papers_table() -> None:
-    config = PRESETS["paper"]
-    actual = {
-        f"{section}.{name}": value
-        for section, settings in dataclasses.asdict(config).items()
-        for name, value in settings.items()
-        if section != "run" or name == "total_transitions"  # the rest of [run] is no algorithm
-    }
-    assert actual == PAPER
-    assert config == Config()
-    assert config.env.max_num_frames_per_episode // config.env.frameskip == 4_500
-    assert config.predictor_proportion == 32 / config.env.num_envs
+# --- how settings reach what they set ---------------------------------------------------------
 
 
 def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,5 +222,5 @@ def test_no_frame_is_ever_float64() -> None:
         }
         assert all(inputs)  # each network has read something
         is_float64 = {k for k, a in arrays_of(parts).items() if a.dtype == np.float64}
-        assert is_float64 == {"clipped_returns"}  # a sum for each environment
+        assert is_float64 == {"clipped_returns", "earlier_returns"}  # a sum for each environment
         assert {p.dtype for p in agent.parameters} == {torch.float32}

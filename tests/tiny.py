@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from tests.reference.halves import Step, SteppedTogether
 
-from rndfast.config import Config, EnvConfig, PpoConfig, RndConfig, RunConfig
+from rndfast.config import AtariConfig, Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 
 NUM_ENVS = 4
 STEPS = 6
@@ -21,7 +21,8 @@ SIDE = 52  # pixels; the smallest round size that the convolutions take
 def tiny_config(run_dir: Path, **run: Any) -> Config:
     """Four environments, six steps, one epoch."""
     return Config(
-        env=EnvConfig(num_envs=NUM_ENVS, img_height=SIDE, img_width=SIDE),
+        env=EnvConfig(num_envs=NUM_ENVS),
+        atari=AtariConfig(img_height=SIDE, img_width=SIDE),
         ppo=PpoConfig(rollout_steps=STEPS, update_epochs=1, num_minibatches=2),
         rnd=RndConfig(obs_norm_steps=8),
         run=dataclasses.replace(

@@ -316,7 +316,7 @@ EnvSettings settings_of(const Game& game, const py::kwargs& arguments) {
 
 void bind_atari_batch(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(StepRecord, reward, reward_raw, episode_return, episode_length, lives, frame_number,
-                       episode_frame_number, room, terminated, truncated, ram);
+                       episode_frame_number, room, terminated, truncated, game_over, ram);
   py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
       .def(py::init([](const std::string& game, const py::bytes& rom, const py::object& num_envs,
                        const py::object& num_threads, const py::object& first_cpu, const std::string& simd,

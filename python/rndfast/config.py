@@ -1,14 +1,16 @@
-"""Every setting of a run, its unit and the paper's value, and the presets.
+"""Every setting of a run, its unit and the paper's value.
 
 The dataclasses are the command line, the TOML file and the documentation at once. Defaults are the
 paper's (Burda et al. 2018, table 5 and the authors' implementation); ``docs/algorithm.md`` lists
-each with its source.
+each with its source. ``rndfast.presets`` builds the presets from them; scripts may also import
+``PRESETS`` and ``Preset`` from here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import math
 import sys
 import types
@@ -50,16 +52,9 @@ def _require_fraction(section: object, *names: str) -> None:
         _require(0.0 <= value <= 1.0, name, "in [0, 1]", value)
 
 
-# Settings of EnvConfig that are not Atari's alone.
-OF_ANY_ENV = ("env_id", "num_envs", "reward_clipping")
-
-
 @dataclass(frozen=True)
 class EnvConfig:
-    """The environment and the protocol it is played by (paper, table 4).
-
-    All settings but the first three are Atari's alone.
-    """
+    """Which environment, how many, and which of its rewards are trained on."""
 
     env_id: str = "rndfast/MontezumaRevenge-v5"
     """Game: any of the ids that `rndfast info` lists, or any id of Gymnasium's whose observations
@@ -68,6 +63,20 @@ class EnvConfig:
     """Parallel environments."""
     reward_clipping: bool = True
     """Train on the sign of the extrinsic reward; the logged returns stay unclipped."""
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, 1, "num_envs")
+
+    @property
+    def is_atari(self) -> bool:
+        """Whether the environment is one of ours; otherwise Gymnasium makes it."""
+        return self.env_id.startswith("rndfast/")
+
+
+@dataclass(frozen=True)
+class AtariConfig:
+    """How an Atari game is played and seen (paper, table 4); no other environment has this."""
+
     frameskip: int = 4
     """Emulated frames per step; the action is repeated."""
     maxpool: bool = True
@@ -94,25 +103,9 @@ class EnvConfig:
     """All 18 joystick actions even where a game uses fewer."""
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 1, "num_envs", "frameskip", "img_height", "img_width", "stack_num")
-        _require_at_least(self, 1, "max_num_frames_per_episode")
-        _require_at_least(self, 0, "noop_max")
-        _require_fraction(self, "repeat_action_probability")
-        _require(self.stack_num <= 255, "stack_num", "at most 255", self.stack_num)
-        if not self.is_atari:
-            for setting in dataclasses.fields(self):
-                is_default = getattr(self, setting.name) == setting.default
-                _require(
-                    setting.name in OF_ANY_ENV or is_default,
-                    setting.name,
-                    f"{setting.default!r}, as only Atari games have it, with {self.env_id!r}",
-                    getattr(self, setting.name),
-                )
-
-    @property
-    def is_atari(self) -> bool:
-        """Whether the environment is one of ours; otherwise Gymnasium makes it."""
-        return self.env_id.startswith("rndfast/")
+        # training stacks the frames itself; a run's first act is to make an AtariVectorEnv, which
+        # checks the others
+        _require(1 <= self.stack_num <= 255, "stack_num", "in [1, 255]", self.stack_num)
 
 
 @dataclass(frozen=True)
@@ -135,7 +128,7 @@ class PpoConfig:
     num_minibatches: int = 4
     """Minibatches per pass: contiguous slices of environments, in order."""
     shuffle_minibatches: bool = False
-    """Draw the minibatches of each pass from all transitions instead."""
+    """Draw the minibatches of each pass from all transitions instead; on one process only."""
     ext_gamma: float = 0.999
     """Discount of the extrinsic return, per step."""
     int_gamma: float = 0.99
@@ -291,6 +284,7 @@ class Config:
     """All settings of a run."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
+    atari: AtariConfig = field(default_factory=AtariConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
     rnd: RndConfig = field(default_factory=RndConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -302,6 +296,15 @@ class Config:
             f"a multiple of num_minibatches ({self.ppo.num_minibatches})",
             self.env.num_envs,
         )
+        if not self.env.is_atari:
+            for setting in dataclasses.fields(self.atari):
+                value = getattr(self.atari, setting.name)
+                _require(
+                    value == setting.default,
+                    setting.name,
+                    f"{setting.default!r}, as only Atari games have it, with {self.env.env_id!r}",
+                    value,
+                )
 
     @property
     def predictor_proportion(self) -> float:
@@ -312,88 +315,6 @@ class Config:
     def rollout_transitions(self) -> int:
         """Transitions of one rollout, over all environments."""
         return self.ppo.rollout_steps * self.env.num_envs
-
-
-Preset = Literal["paper", "laptop", "classic", "cleanrl", "tf-agents"]
-
-PRESETS: dict[Preset, Config] = {
-    # the paper's full protocol: every default above
-    "paper": Config(),
-    # the same algorithm at the size of a laptop's CPU
-    "laptop": Config(
-        env=EnvConfig(num_envs=32),
-        ppo=PpoConfig(rollout_steps=64),
-        rnd=RndConfig(obs_norm_steps=128),
-        run=RunConfig(total_transitions=1_000_000),
-    ),
-    # control tasks of a few numbers, on a CPU
-    "classic": Config(
-        env=EnvConfig(env_id="MountainCar-v0", num_envs=16, reward_clipping=False),
-        ppo=PpoConfig(
-            learning_rate=5e-4,
-            ext_gamma=0.99,
-            gae_lambda=0.98,
-            ext_coef=1.0,
-            norm_adv=True,
-            clip_coef=0.2,
-            ent_coef=0.02,
-            vf_coef=0.5,
-            max_grad_norm=0.5,
-            # of the intrinsic head, small errors would drown advantages that are small by then
-            two_value_heads=False,
-            episodic_int_return=True,
-            bootstrap_truncated=True,
-        ),
-        rnd=RndConfig(
-            predictor_proportion="auto",
-            predictor_hidden_layers=0,
-            obs_norm_steps=128,
-            num_features=64,
-        ),
-        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
-    ),
-    # the settings of the common single-file PyTorch script (cleanrl's ppo_rnd_envpool.py)
-    "cleanrl": Config(
-        env=EnvConfig(
-            max_num_frames_per_episode=108_000,
-            noop_max=30,
-            use_fire_reset=True,
-            episodic_life=True,
-        ),
-        ppo=PpoConfig(
-            adam_eps=1e-5,
-            anneal_lr=True,
-            shuffle_minibatches=True,
-            norm_adv=True,
-            vf_coef=0.5,
-            clip_vloss=True,
-            max_grad_norm=0.5,
-        ),
-        rnd=RndConfig(leaky_relu_slope=0.01),
-        run=RunConfig(total_transitions=2_000_000_000),
-    ),
-    # the settings of the first TensorFlow port (the TF-Agents work of 2019), on its check
-    "tf-agents": Config(
-        env=EnvConfig(env_id="LunarLander-v3", num_envs=32, reward_clipping=False),
-        ppo=PpoConfig(
-            learning_rate=3e-4,
-            ext_gamma=0.99,
-            ext_coef=1.0,
-            clip_coef=0.2,
-            two_value_heads=False,
-            episodic_int_return=True,
-            bootstrap_truncated=True,
-        ),
-        rnd=RndConfig(
-            predictor_proportion=1.0,
-            predictor_hidden_layers=0,
-            obs_norm_steps=0,
-            obs_clip=math.inf,
-            num_features=64,
-        ),
-        run=RunConfig(total_transitions=1_000_000, micro_batch_size=1024),
-    ),
-}
 
 
 def to_toml(config: Config) -> str:
@@ -412,6 +333,8 @@ def to_toml(config: Config) -> str:
 def from_toml(text: str, base: Config | None = None) -> Config:
     """Read a configuration; settings that the text lacks come from ``base``, else the paper.
 
+    Atari's settings may also stand in ``[env]``, as in files of earlier versions.
+
     Raises:
         ValueError: The text is no TOML, or a table, a setting, a type or a value is wrong.
     """
@@ -420,13 +343,24 @@ def from_toml(text: str, base: Config | None = None) -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"not a TOML file: {error}") from None
-    sections = {}
     for name, values in tables.items():
         _require_known(name, [section.name for section in dataclasses.fields(base)], "table")
         if not isinstance(values, dict):
             raise ValueError(f"[{name}] must be a table, got {values!r}")
-        sections[name] = _replace(getattr(base, name), values)
+    _move_atari_settings(tables)
+    sections = {name: _replace(getattr(base, name), values) for name, values in tables.items()}
     return dataclasses.replace(base, **sections)
+
+
+def _move_atari_settings(tables: dict[str, dict[str, Any]]) -> None:
+    """Put what earlier versions wrote into ``[env]`` where it stands now."""
+    env = tables.get("env", {})
+    for name in [setting.name for setting in dataclasses.fields(AtariConfig)]:
+        if name in env:
+            atari = tables.setdefault("atari", {})
+            if name in atari:
+                raise ValueError(f"{name} must stand in [atari] alone, got it in [env] as well")
+            atari[name] = env.pop(name)
 
 
 def load_run_config(run_dir: Path) -> Config:
@@ -476,3 +410,9 @@ def _require_known(name: str, known: list[str], what: str) -> None:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
     raise ValueError(f"unknown {what} {name!r}{hint}")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("PRESETS", "Preset"):  # when asked for: presets are made of what is defined here
+        return getattr(importlib.import_module("rndfast.presets"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,7 +33,7 @@ from rndfast.bench.plain import (
     gae,
     make_plain_env,
 )
-from rndfast.config import EnvConfig
+from rndfast.config import AtariConfig, Config, EnvConfig
 from rndfast.runs.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -354,13 +354,14 @@ PEERS = ["ale-py", *(["envpool"] if importlib.util.find_spec("envpool") is not N
 def test_the_environment_is_the_papers_game(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "ale-py":
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    env = make_plain_env(EnvConfig(num_envs=2, max_num_frames_per_episode=40), 1)
+    config = Config(EnvConfig(num_envs=4), AtariConfig(max_num_frames_per_episode=40))
+    env = make_plain_env(config, 1)
     observations = env.reset()[0]
-    assert observations.shape == (2, 4, 84, 84)
+    assert observations.shape == (4, 4, 84, 84)
     ends = []
     for _ in range(10):
-        _, rewards, terminated, truncated, _ = env.step(np.zeros(2, np.int64))
-        assert rewards.shape == (2,)
+        _, rewards, terminated, truncated, _ = env.step(np.zeros(4, np.int64))
+        assert rewards.shape == (4,)
         ends.append((terminated | truncated).tolist())
-    assert ends == [[False, False]] * 9 + [[True, True]]
+    assert ends == [[False] * 4] * 9 + [[True] * 4]
     env.close()

@@ -16,7 +16,8 @@ import pytest
 from benchmarks import exploration
 
 from rndfast.commands.main import main
-from rndfast.config import PRESETS, Config, EnvConfig
+from rndfast.config import Config, EnvConfig
+from rndfast.presets import PRESETS
 from rndfast.runs.curves import Run
 from rndfast.runs.metrics import read_metrics
 

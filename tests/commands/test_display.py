@@ -13,7 +13,7 @@ from rndfast.commands.display import (
     plain_line,
     time_left,
 )
-from rndfast.config import PRESETS
+from rndfast.presets import PRESETS
 
 METRICS = {
     "transitions": 250_000,

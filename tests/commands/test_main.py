@@ -17,7 +17,8 @@ from tests.commands.error_lines import error_of
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.main import main
 from rndfast.commands.plot import PANELS
-from rndfast.config import PRESETS, from_toml
+from rndfast.config import from_toml
+from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint
 from rndfast.runs.curves import EPISODES
 from rndfast.runs.metrics import read_metrics
@@ -130,6 +131,11 @@ def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--preset=laptop", "--resume=x"], "leave --preset and --config out"),
         (["--tracker=trackio"], "tracker 'trackio' is not installed"),
         (["--img-height=20", "--num-envs=4"], "frames must be large enough for the convolutions"),
+        (["--noop-max=-1"], "noop_max must be in [0, 2147483647], got -1"),
+        (
+            ["--repeat-action-probability=1.5"],
+            "repeat_action_probability must be in [0, 1]",
+        ),
         (["--env-id=CartPole-v7"], "cannot make 'CartPole-v7': "),
     ],
 )

@@ -24,7 +24,8 @@ from rndfast.commands.plot import (
     group_runs,
     short_number,
 )
-from rndfast.config import PRESETS, Config, to_toml
+from rndfast.config import Config, to_toml
+from rndfast.presets import PRESETS
 from rndfast.runs.curves import load_run
 
 BASE = PRESETS["laptop"]

@@ -20,8 +20,9 @@ from tests.tiny import NUM_ENVS, SIDE, STEPS, tiny_config
 
 from rndfast.commands.main import main
 from rndfast.commands.profile import Phases, find_waits, merged, summary, thread_names
-from rndfast.config import PRESETS, to_toml
+from rndfast.config import to_toml
 from rndfast.envs.atari import AtariVectorEnv
+from rndfast.presets import PRESETS
 from rndfast.runtime.timeline import PHASE_THREAD, PHASES, Span, Timeline
 
 THREADS = 2

@@ -444,6 +444,7 @@ INFO_DTYPES: dict[str, npt.DTypeLike] = {
     "reward_raw": np.float32,
     "episode_return": np.float32,
     "episode_length": np.int32,
+    "game_over": np.bool_,
 }
 
 

@@ -601,6 +601,7 @@ def test_after_a_lost_life_the_same_game_goes_on_with_one_step_of_noop() -> None
                 if ended:
                     break
             num_lives_lost += ended
+            assert info["game_over"].tolist() == [oracle.game_over()]
             assert rewards[0] == (0 if is_reset else np.sign(total))
             np.testing.assert_array_equal(obs[0, -1], np.maximum(*screens[-2:]))
         assert (terminations[0], truncations[0]) == (ended, False)
@@ -615,6 +616,56 @@ def test_after_a_lost_life_the_same_game_goes_on_with_one_step_of_noop() -> None
             break
     assert num_games == 2
     assert num_lives_lost > 12
+    envs.close()
+
+
+@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP], ids=lambda mode: mode.name)
+def test_a_game_may_end_in_the_step_of_noop_after_a_lost_life(mode: AutoresetMode) -> None:
+    """Q*bert, if nobody moves him, loses a life in each long step: four, two of them in resets."""
+    envs = AtariVectorEnv(
+        "qbert", 1, episodic_life=True, autoreset_mode=mode, frameskip=5_000, **PAPER, **TINY
+    )
+    _, info = envs.reset(seed=0)
+    assert info["lives"].tolist() == [4]
+    found = []
+    for _ in range(8 if mode is NEXT_STEP else 4):
+        *_, info = envs.step(np.zeros(1, np.int64))
+        found.append((int(info["lives"][0]), bool(info["game_over"][0])))
+        if mode is SAME_STEP:
+            assert info["final_info"]["game_over"].tolist() == info["game_over"].tolist()
+    if mode is SAME_STEP:
+        assert found == [(2, False), (4, True)] * 2
+    else:
+        assert found == [(3, False), (2, False), (1, False), (4, True)] * 2
+    envs.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_over"),
+    [
+        ({"life_loss_info": True}, False),
+        ({"episodic_life": True, "ale_compatible": True}, True),  # a lost life starts a new game
+    ],
+)
+def test_a_lost_life_says_whether_the_game_goes_on(settings: dict[str, Any], is_over: bool) -> None:
+    envs = AtariVectorEnv("breakout", 1, **settings, **TINY)
+    envs.reset(seed=0)
+    terminated = False
+    while not terminated:
+        *_, info = envs.step(np.ones(1, np.int64))
+        terminated = info["lives"][0] < 5
+        assert info["game_over"].tolist() == [terminated and is_over]
+    envs.close()
+
+
+def test_the_limit_of_frames_is_the_end_of_the_game() -> None:
+    envs = AtariVectorEnv(
+        "breakout", 1, episodic_life=True, max_num_frames_per_episode=12, **PAPER, **TINY
+    )
+    envs.reset(seed=0)
+    steps = [envs.step(np.zeros(1, np.int64)) for _ in range(4)]  # the last one resets
+    assert [step[3][0] for step in steps] == [False, False, True, False]
+    assert [step[4]["game_over"][0] for step in steps] == [False, False, True, False]
     envs.close()
 
 

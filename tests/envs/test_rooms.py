@@ -20,30 +20,32 @@ from rndfast.runtime.compute import CpuCompute
 Array = NDArray[Any]
 
 
-def test_rooms_of_episodes_and_first_visits_are_those_of_the_whole_history() -> None:
+def test_rooms_of_games_and_first_visits_are_those_of_the_whole_history() -> None:
     rng = np.random.default_rng(0)
     num_envs, num_steps = 5, 60
     rooms = Rooms(num_envs)
-    episodes: list[set[int]] = [set() for _ in range(num_envs)]
+    games: list[set[int]] = [set() for _ in range(num_envs)]
     first_visits: dict[int, int] = {}
     counts, expected_counts = [], []
     for step in range(num_steps):
         for envs in (slice(0, 3), slice(3, 5)):  # halves
             n = envs.stop - envs.start
-            ended = rng.random(n) < 0.15
+            ended = rng.random(n) < 0.3
+            is_over = ended & (rng.random(n) < 0.5)  # otherwise a life was lost
             room, final_room = rng.integers(0, 2 + step, (2, n)).astype(np.int32)
             info: dict[str, Any] = {"room": room}
             if ended.any():
                 info["final_info"] = {"room": np.where(ended, final_room, 0)}
-            counts += rooms.note(envs, info, ended, step)
+            counts += rooms.note(envs, info, ended, is_over, step)
             for row, env in enumerate(range(envs.start, envs.stop)):
                 last = int(final_room[row] if ended[row] else room[row])
-                episodes[env].add(last)
+                games[env].add(last)
                 first_visits.setdefault(last, step)
-                if ended[row]:
-                    expected_counts.append(len(episodes[env]))
-                    episodes[env] = {int(room[row])}
-                    first_visits.setdefault(int(room[row]), step)
+                if is_over[row]:
+                    expected_counts.append(len(games[env]))
+                    games[env] = set()
+                games[env].add(int(room[row]))
+                first_visits.setdefault(int(room[row]), step)
     assert counts == expected_counts
     assert len(counts) > 20
     found = np.flatnonzero(rooms.first_visits != NEVER)

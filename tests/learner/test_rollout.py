@@ -13,7 +13,9 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from tests.reference import learner, rl
+from tests.reference.ale import make_ale, rom_file
 from tests.reference.frames import normalized
+from tests.reference.halves import Step
 from tests.reference.learner import (
     Learner,
     ToyEnv,
@@ -290,6 +292,87 @@ def test_episodes_count_whole_across_rollouts_and_anew_after_a_truncation(
             parts.carry_over()
             assert rollout.episodes == EpisodeStatistics()
             assert episode_metrics(rollout, parts.backend.ranks)["charts/episodic_return"] is None
+
+
+class EnvWithLives(ToyEnv):
+    """Terminations are lost lives, and truncations the ends of games."""
+
+    def step(self, actions: Array) -> Step:
+        """Step, and say which games are over."""
+        *results, info = super().step(actions)
+        return (*results, info | {"game_over": results[3]})  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("reward_clipping", [True, False])
+def test_where_lost_lives_end_episodes_whole_games_are_counted(reward_clipping: bool) -> None:
+    env = EnvWithLives(4, TERMINATED, TRUNCATED)
+    with small_learner(env, reward_clipping=reward_clipping) as parts:
+        rollout = parts.rollout
+        begun = [0] * 4
+        num_games = 0
+        for start in (0, STEPS, 2 * STEPS):
+            collect_next(parts)
+            expected = EpisodeStatistics()
+            for t, n in sorted(TRUNCATED):
+                if start <= t < start + STEPS:
+                    rewards = env.rewards[begun[n] : t + 1, n]
+                    clipped = np.sign(rewards) if reward_clipping else rewards
+                    expected.returns.append(float(rewards.sum()))
+                    expected.clipped_returns.append(float(clipped.sum()))
+                    expected.lengths_steps.append(t + 1 - begun[n])
+                    begun[n] = t + 1
+            assert rollout.episodes == expected
+            num_games += len(expected.returns)
+            parts.carry_over()
+            state = {name: array.copy() for name, array in rollout.state().items()}
+            rollout.start()
+            rollout.load_state(state)  # it goes on the same
+    assert num_games == len(TRUNCATED)
+
+
+def test_games_of_several_lives_are_those_that_ale_py_plays() -> None:
+    """The oracle is given the actions, and one step of no-op after each lost life."""
+    config = small_config(
+        env_id="rndfast/Breakout-v5", episodic_life=True, num_envs=1, num_minibatches=1,
+        rollout_steps=200,
+    )  # fmt: skip
+    oracle = make_ale(rom_file("breakout"), seed=3)
+    oracle.reset_game()
+    expected, rewards, num_lives = EpisodeStatistics(), [], 5
+    games = EpisodeStatistics()
+    with (
+        CpuCompute(config.run) as compute,
+        contextlib.closing(make_env(config, compute.num_threads)) as env,
+    ):
+        _, rollout, backend = make_learner(config, env, compute)
+        assert isinstance(backend, CpuBackend)
+        start_episodes(env, rollout, backend, 3, compute.ranks)
+        for _ in range(4):
+            collect(env, rollout, backend)
+            for name, values in vars(rollout.episodes).items():
+                getattr(games, name).extend(values)
+            for action in backend.actions[:, 0]:
+                reward = 0
+                for _ in range(4):
+                    reward += oracle.act([0, 1, 3, 4][action])
+                    if oracle.game_over() or oracle.lives() < num_lives:
+                        break
+                rewards.append(reward)
+                if oracle.game_over():
+                    expected.returns.append(sum(rewards))
+                    expected.clipped_returns.append(float(np.sign(rewards).sum()))
+                    expected.lengths_steps.append(len(rewards))
+                    rewards = []
+                    oracle.reset_game()
+                elif oracle.lives() < num_lives:
+                    for _ in range(4):
+                        oracle.act(0)
+                num_lives = oracle.lives()
+            rollout.carry_over()
+            backend.carry_over()
+    assert games == expected
+    assert len(games.returns) >= 2
+    assert sum(games.returns) > 0
 
 
 @pytest.mark.parametrize("policy", ["feedforward", "recurrent"])

@@ -94,6 +94,15 @@ def test_two_processes_do_what_one_does(tmp_path: Path, policy: str) -> None:
     assert metrics["charts/episodes"] == 0
 
 
+def test_shuffled_minibatches_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    settings = [*SMALL, "--shuffle-minibatches", "--run-dir", str(tmp_path / "run")]
+    done = run(TWO_PROCESSES, *settings)
+    assert done.returncode != 0
+    assert "shuffle_minibatches must be False on several processes" in done.stderr
+    assert "got True on 2" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
     once = ["--total-transitions", str(ROLLOUT), "--run-dir", str(tmp_path / "run")]
     succeed(ONE_PROCESS, *SMALL, *once)

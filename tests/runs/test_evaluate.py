@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.reference import learner
 from tests.reference.ale import AleVectorEnv
 from tests.reference.frames import normalized
+from tests.reference.halves import Step
 from tests.reference.learner import ToyEnv, layers_of, rnd_of, small_learner
 
 import rndfast.runs.evaluate
@@ -133,6 +134,28 @@ def test_a_policy_with_memory_plays_by_it_and_its_bonus_is_of_what_follows(
     for n, episode in enumerate(episodes):
         want = expected[: episode.length_steps, n]
         np.testing.assert_allclose(episode.int_rewards, want, rtol=1e-4)
+
+
+def test_a_lost_life_ends_no_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    class EnvWithLives(ToyEnv):
+        """Terminations are lost lives, and truncations the ends of games."""
+
+        def step(self, actions: NDArray[np.int64]) -> Step:
+            *results, info = super().step(actions)
+            return (*results, info | {"game_over": results[3]})  # type: ignore[return-value]
+
+    env = EnvWithLives(2, ((2, 0), (3, 1), (5, 1)), ((4, 0), (8, 1)))
+    with small_learner(policy="recurrent") as parts:
+        agent, config = parts.agent, parts.config
+        assert agent.bonus is not None
+        agent.bonus.return_moments.update(np.arange(3, dtype=np.float32))
+        checkpoint = Checkpoint(Path("nowhere"), 0, "", agent.state())
+    monkeypatch.setattr(rndfast.runs.evaluate, "make_env", lambda *_, **__: env)
+    episodes = play(config, checkpoint, 2, seed=7, record=False)
+    assert [episode.length_steps for episode in episodes] == [5, 9]
+    for n, episode in enumerate(episodes):
+        assert episode.ext_return == env.rewards[: episode.length_steps, n].sum()
+        assert len(episode.int_rewards) == episode.length_steps
 
 
 # --- environments of Gymnasium ----------------------------------------------------------------

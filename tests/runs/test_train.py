@@ -20,12 +20,13 @@ from tests.reference import rl
 from tests.tiny import NUM_ENVS, SIDE, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.runs.train
-from rndfast.config import PRESETS, Config, from_toml
+from rndfast.config import Config, from_toml
 from rndfast.envs.atari import AtariVectorEnv
 from rndfast.learner.backend import Backend
 from rndfast.learner.cpu import CpuBackend
 from rndfast.learner.ppo import update
 from rndfast.learner.rollout import Rollout, collect
+from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
 from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.state import episode_seed
@@ -95,7 +96,7 @@ def short_run(run_dir: Path, total_transitions: int, **ppo: Any) -> Config:
     )
     return dataclasses.replace(
         config,
-        env=dataclasses.replace(config.env, max_num_frames_per_episode=64),
+        atari=dataclasses.replace(config.atari, max_num_frames_per_episode=64),
         ppo=dataclasses.replace(config.ppo, **ppo),
     )
 
@@ -356,7 +357,8 @@ def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration
     laptop = PRESETS["laptop"]
     config = dataclasses.replace(
         laptop,
-        env=dataclasses.replace(laptop.env, num_envs=4, max_num_frames_per_episode=40),
+        env=dataclasses.replace(laptop.env, num_envs=4),
+        atari=dataclasses.replace(laptop.atari, max_num_frames_per_episode=40),
         ppo=dataclasses.replace(laptop.ppo, rollout_steps=16, update_epochs=1),
         rnd=dataclasses.replace(laptop.rnd, obs_norm_steps=8),
         run=dataclasses.replace(

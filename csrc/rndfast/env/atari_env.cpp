@@ -140,8 +140,12 @@ void AtariEnv::reset(const EnvPlan& plan, const Frames& frames, StepRecord& reco
   const std::size_t newest = plan.observation_size() - plan.frame_size();
   const bool goes_on = game_goes_on_;
   game_goes_on_ = false;
-  if (goes_on) play(plan, frames, Action::kNoop, record);
-  if (!goes_on || (has_ended_ && !game_goes_on_)) {  // a further life may be lost on the way
+  bool game_over = false;
+  if (goes_on) {
+    play(plan, frames, Action::kNoop, record);  // a further life may be lost on the way
+    game_over = record.game_over;
+  }
+  if (!goes_on || game_over) {
     start_game(plan);
     const std::uint8_t* const picture = console_.picture(plan.board(), 0);
     if (frames.pooled != nullptr) plan.pool(picture, picture, frames.pooled);
@@ -155,6 +159,7 @@ void AtariEnv::reset(const EnvPlan& plan, const Frames& frames, StepRecord& reco
   episode_length_ = 0;
   counts_start_anew_ = false;
   record = {};
+  record.game_over = game_over;
   describe(plan, record);
 }
 
@@ -173,6 +178,8 @@ void AtariEnv::step(const EnvPlan& plan, const Frames& frames, Action action, St
   StepRecord after_reset;
   reset(plan, frames, after_reset);
   describe(plan, record);
+  record.game_over |= after_reset.game_over;
+  final_record.game_over = record.game_over;
 }
 
 void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record) {
@@ -208,6 +215,7 @@ void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, St
   record.reward = static_cast<float>(settings.reward_clipping ? std::clamp(reward, -1, 1) : reward);
   record.terminated = is_over || ((settings.life_loss_info || settings.episodic_life) && has_lost_life);
   record.truncated = is_out_of_frames && !record.terminated;
+  record.game_over = stops && !game_goes_on_;
   episode_return_ += reward;
   ++episode_length_;
   record.episode_return = static_cast<float>(episode_return_);

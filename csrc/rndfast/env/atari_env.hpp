@@ -35,6 +35,7 @@ struct StepRecord {
   std::int32_t room;  // -1 where unknown
   bool terminated;
   bool truncated;
+  bool game_over;  // no later step belongs to this game, as one may after the end of an episode by a lost life
   std::uint8_t ram[kRamBytes];
 };
 

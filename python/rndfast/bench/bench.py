@@ -319,7 +319,7 @@ def plain_iterations(config: Config) -> Generator[dict[str, float], None, None]:
     """Iterations of the plain learner, which is made when the first one is asked for."""
     num_actions = rndfast.AtariVectorEnv(parse_game(config.env.env_id), 1).num_actions
     num_threads = config.run.num_threads or usable_cores()
-    with contextlib.closing(make_plain_env(config.env, num_threads)) as env:
+    with contextlib.closing(make_plain_env(config, num_threads)) as env:
         plain = PlainLearner(config, num_actions)
         plain.start(env)
         while True:

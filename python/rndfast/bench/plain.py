@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from rndfast.config import Config, EnvConfig
+from rndfast.config import Config
 from rndfast.envs.games import parse_game
 
 # --- networks ---------------------------------------------------------------------------------
@@ -197,8 +197,8 @@ class PlainLearner:
     """
 
     def __init__(self, config: Config, num_actions: int) -> None:
-        env, rnd = config.env, config.rnd
-        size = (env.img_height, env.img_width)
+        rnd = config.rnd
+        size = (config.atari.img_height, config.atari.img_width)
         self.config = config
         self.device = torch.device(config.run.device)
         self.num_actions = num_actions
@@ -214,7 +214,7 @@ class PlainLearner:
         )
         self.obs_statistics = RunningStatistics((1, *size))
         self.int_return_statistics = RunningStatistics()
-        self.int_return = np.zeros(env.num_envs)  # discounted sum of past intrinsic rewards
+        self.int_return = np.zeros(config.env.num_envs)  # discounted sum of past intrinsic rewards
 
     def start(self, env: Any) -> None:
         """Start the pixel statistics with a random agent's frames, then new episodes."""
@@ -364,20 +364,20 @@ class PlainLearner:
 # --- environment ------------------------------------------------------------------------------
 
 
-def make_plain_env(config: EnvConfig, num_threads: int) -> Any:
+def make_plain_env(config: Config, num_threads: int) -> Any:
     """EnvPool's environments if it is installed, else ale-py's, by the paper's protocol.
 
     Good enough for a baseline, not exact: both show an episode's last observation and begin the
     next one in a step of its own; EnvPool plays one no-op at a start, for it cannot play none.
     """
-    game = parse_game(config.env_id)
+    game, atari = parse_game(config.env.env_id), config.atari
     settings: dict[str, Any] = {
-        "num_envs": config.num_envs,
+        "num_envs": config.env.num_envs,
         "num_threads": num_threads,
-        "repeat_action_probability": config.repeat_action_probability,
-        "img_height": config.img_height,
-        "img_width": config.img_width,
-        "stack_num": config.stack_num,
+        "repeat_action_probability": atari.repeat_action_probability,
+        "img_height": atari.img_height,
+        "img_width": atari.img_width,
+        "stack_num": atari.stack_num,
         "use_fire_reset": False,
         "episodic_life": False,
     }
@@ -385,18 +385,18 @@ def make_plain_env(config: EnvConfig, num_threads: int) -> Any:
         import envpool
 
         return envpool.make(
-            config.env_id.removeprefix("rndfast/"),
+            config.env.env_id.removeprefix("rndfast/"),
             env_type="gymnasium",
-            frame_skip=config.frameskip,
-            max_episode_steps=config.max_num_frames_per_episode // config.frameskip,
+            frame_skip=atari.frameskip,
+            max_episode_steps=atari.max_num_frames_per_episode // atari.frameskip,
             noop_max=1,
             reward_clip=False,
             **settings,
         )
     return make_ale_env(
         game,
-        frameskip=config.frameskip,
-        max_num_frames_per_episode=config.max_num_frames_per_episode,
+        frameskip=atari.frameskip,
+        max_num_frames_per_episode=atari.max_num_frames_per_episode,
         noop_max=0,
         reward_clipping=False,
         **settings,

@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 
 import tyro
 
-from rndfast.config import PRESETS, Config, Preset, from_toml, load_run_config
+from rndfast.config import Config, from_toml, load_run_config
+from rndfast.presets import PRESETS, Preset
 
 Arguments = TypeVar("Arguments")
 
@@ -184,10 +185,10 @@ def require_same_algorithm(before: Config, now: Config) -> None:
     Raises:
         ValueError: A setting of the algorithm, the seed or the directory differs.
     """
-    for section in ("env", "ppo", "rnd", "run"):
-        was, is_ = getattr(before, section), getattr(now, section)
+    for section in dataclasses.fields(before):
+        was, is_ = getattr(before, section.name), getattr(now, section.name)
         fields = [field.name for field in dataclasses.fields(was)]
-        fixed = fields if section != "run" else ["seed", "run_dir"]
+        fixed = fields if section.name != "run" else ["seed", "run_dir"]
         for name in fixed:
             if getattr(was, name) != getattr(is_, name):
                 raise ValueError(

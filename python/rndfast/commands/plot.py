@@ -169,7 +169,7 @@ def group_labels(groups: Sequence[Config]) -> list[str]:
 
 def flat_settings(config: Config) -> dict[str, Any]:
     """Every setting of the algorithm by its name; those of [run] are none."""
-    sections = (config.env, config.ppo, config.rnd)
+    sections = (config.env, config.atari, config.ppo, config.rnd)
     return {name: value for section in sections for name, value in vars(section).items()}
 
 

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rndfast.config import OF_ANY_ENV, PRESETS, Config
+from rndfast.config import Config
+from rndfast.presets import PRESETS
 
 # Wide enough for every preset where output is no terminal, which has no width of its own.
 PLAIN_WIDTH = 140
@@ -44,7 +45,7 @@ def presets_table() -> Table:
 
 def cell(preset: Config, section: str, name: str) -> Text:
     """A setting's value as text, marked if it is not the paper's; a dash if nothing reads it."""
-    if section == "env" and name not in OF_ANY_ENV and not preset.env.is_atari:
+    if section == "atari" and not preset.env.is_atari:
         return Text("-")
     value = getattr(getattr(preset, section), name)
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

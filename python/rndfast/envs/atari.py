@@ -26,7 +26,7 @@ _CONSOLE_FPS = 60
 # The core takes this seed as "go on with the present random numbers".
 _UNSEEDED = -1
 _CONSOLE_KEYS = ("lives", "frame_number", "episode_frame_number", "ram")
-_STEP_KEYS = ("reward_raw", "episode_return", "episode_length")
+_STEP_KEYS = ("reward_raw", "episode_return", "episode_length", "game_over")
 
 Array = npt.NDArray[Any]
 Step = tuple[
@@ -56,7 +56,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
     - from `step` only, ``reward_raw`` (float32): unclipped reward, summed over the frames;
     - from `step` only, ``episode_return`` (float32, of ``reward_raw``) and ``episode_length``
       (int32, steps): of the episode that the step belonged to, the step included, so final where a
-      termination or truncation is set.
+      termination or truncation is set;
+    - from `step` only, ``game_over`` (bool): the game itself has ended, or reached the limit of
+      frames, so that a new one follows; False where only a life was lost.
 
     Autoreset: with ``NEXT_STEP``, the step after the end of an episode ignores its action and
     returns the reset observation; it belongs to no episode (reward, return and length 0). With
@@ -560,7 +562,10 @@ def register_envs() -> None:
 
 
 def _of_only_env(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[0] for key, value in info.items() if f"_{key}" in info and key != "env_id"}
+    values = {key: value[0] for key, value in info.items() if f"_{key}" in info and key != "env_id"}
+    if "game_over" in values:  # Gymnasium makes arrays of Python's bool alone
+        values["game_over"] = bool(values["game_over"])
+    return values
 
 
 def _with_masks(values: dict[str, Array]) -> dict[str, Any]:

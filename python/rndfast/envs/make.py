@@ -17,15 +17,15 @@ from rndfast.envs.protocol import SameStepEnv
 def make_env(
     config: Config, num_threads: int, render_mode: Literal["rgb_array"] | None = None
 ) -> SameStepEnv:
-    """The training environment: ``config.env``, same-step autoreset, unclipped rewards.
+    """The training environment: same-step autoreset, unclipped rewards.
 
     Atari's returns single frames; the rollout stacks them.
     """
-    settings = dataclasses.asdict(config.env)
-    env_id = settings.pop("env_id")
+    env_id, num_envs = config.env.env_id, config.env.num_envs
     if not config.env.is_atari:
-        return GymVectorEnv(env_id, config.env.num_envs, render_mode=render_mode)
-    settings |= {
+        return GymVectorEnv(env_id, num_envs, render_mode=render_mode)
+    settings = dataclasses.asdict(config.atari) | {
+        "num_envs": num_envs,
         "stack_num": 1,
         "reward_clipping": False,
         "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,

@@ -11,7 +11,7 @@ NEVER = -1
 
 
 class Rooms:
-    """Rooms of the episodes under way, and the first visit ever to each.
+    """Rooms of the games under way, and the first visit ever to each.
 
     ``visited``: ``(N, 256)`` bool. ``first_visits``: ``(256,)`` int64, transitions over all
     environments up to the step that ended there; `NEVER` before. Both are empty of rooms where the
@@ -26,7 +26,12 @@ class Rooms:
         self.first_visits = np.full(256, NEVER, np.int64)
 
     def note(
-        self, envs: slice, info: dict[str, Any], ended: NDArray[np.bool_], transitions: int
+        self,
+        envs: slice,
+        info: dict[str, Any],
+        ended: NDArray[np.bool_],
+        is_over: NDArray[np.bool_],
+        transitions: int,
     ) -> list[int]:
         """Take in a step of some environments.
 
@@ -35,18 +40,19 @@ class Rooms:
             info: Of the step, with same-step autoreset: ``room`` and, where an episode ended,
                 ``final_info``.
             ended: ``(n,)``: whose episode ended.
+            is_over: ``(n,)``: of these, whose game did.
             transitions: Up to this step.
 
         Returns:
-            The number of rooms of each episode that ended.
+            The number of rooms of each game that ended.
         """
         visited, rows = self.visited[envs], np.arange(len(ended))
         rooms = info["room"]
         last_rooms = np.where(ended, info["final_info"]["room"], rooms) if ended.any() else rooms
         visited[rows, last_rooms] = True
-        num_rooms: list[int] = visited[ended].sum(axis=1).tolist()
-        visited[ended] = False
-        visited[rows, rooms] = True  # of the next episode, where one ended
+        num_rooms: list[int] = visited[is_over].sum(axis=1).tolist()
+        visited[is_over] = False
+        visited[rows, rooms] = True  # of the next game, where one ended
         seen = np.concatenate((last_rooms, rooms))
         self.first_visits[seen[self.first_visits[seen] == NEVER]] = transitions
         return num_rooms

@@ -215,5 +215,6 @@ def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
         for key in info
         if f"_{key}" in info and key not in ("env_id", "final_obs", "final_info")
     ]
-    columns = (info[key] for key in keys)
+    # of bools, that environment makes Python's
+    columns = (info[key].tolist() if info[key].dtype == np.bool_ else info[key] for key in keys)
     return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -54,7 +54,7 @@ class Agent:
         self.observation_shape = single_shape(env.single_observation_space)
         self.generator = torch.Generator().manual_seed(config.run.seed)
         self.sees_images = len(self.observation_shape) > 1
-        stack_num = config.env.stack_num if self.sees_images else 1
+        stack_num = config.atari.stack_num if self.sees_images else 1
         policy = PolicyNetwork(
             (self.observation_shape[0] * stack_num, *self.observation_shape[1:]),
             self.distribution,

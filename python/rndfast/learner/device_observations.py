@@ -65,7 +65,7 @@ class DeviceFrames:
     dtype = torch.uint8
 
     def __init__(self, config: Config, frame_shape: tuple[int, ...], device: torch.device) -> None:
-        self.stack_num = config.env.stack_num
+        self.stack_num = config.atari.stack_num
         self.newest_shape = frame_shape
         num_steps, num_envs = config.ppo.rollout_steps, config.env.num_envs
         self.frames = torch.zeros(

@@ -61,7 +61,7 @@ class GpuBackend:
         self.agent, self.rollout, self.compute = agent, rollout, compute
         self.ranks, self.timeline, self.device = compute.ranks, compute.timeline, compute.device
         self._config = config
-        self.stack_num = config.env.stack_num if agent.sees_images else 1
+        self.stack_num = config.atari.stack_num if agent.sees_images else 1
         self.predictor_proportion = config.predictor_proportion
         self._obs_normalizer = self._new_normalizer()
         num_steps, num_envs = rollout.num_steps, rollout.num_envs

@@ -91,7 +91,7 @@ class FrameStore:
     """
 
     def __init__(self, config: Config, frame_shape: tuple[int, ...]) -> None:
-        self.stack_num = config.env.stack_num
+        self.stack_num = config.atari.stack_num
         num_steps, num_envs = config.ppo.rollout_steps, config.env.num_envs
         self.frames = np.zeros((num_steps + self.stack_num, num_envs, *frame_shape), np.uint8)
         self.valid_frames = np.ones((num_steps + 1, num_envs), np.uint8)

@@ -22,7 +22,7 @@ from rndfast.runtime.processes import Ranks
 
 @dataclass
 class EpisodeStatistics:
-    """Episodes that ended in a rollout."""
+    """Episodes that ended in a rollout: whole games, also if lost lives end what is trained on."""
 
     returns: list[float] = field(default_factory=list)  # unclipped extrinsic return
     clipped_returns: list[float] = field(default_factory=list)  # of the rewards trained on
@@ -52,10 +52,14 @@ class Rollout:
         self.rewards_raw = np.zeros(shape, np.float32)
         self.terminated = np.zeros(shape, np.bool_)
         self.truncated = np.zeros(shape, np.bool_)
+        self.game_over = np.zeros(shape, np.bool_)  # not only a life was lost
         self.final_values = np.zeros((*shape, num_values), np.float32)  # read only where truncated
         self.next_values = np.zeros((self.num_envs, num_values), np.float32)
         self.is_first = np.ones((self.num_steps + 1, self.num_envs), np.bool_)
-        self.clipped_returns = np.zeros(self.num_envs)  # of the episodes under way
+        # of the games under way; returns and lengths without the life that is being played
+        self.clipped_returns = np.zeros(self.num_envs)
+        self.earlier_returns = np.zeros(self.num_envs)
+        self.earlier_lengths_steps = np.zeros(self.num_envs, np.int64)
         self.int_return_filter = DiscountedReturnFilter(
             self.num_envs, gamma=config.ppo.int_gamma, direction=config.rnd.int_return_direction
         )
@@ -67,6 +71,8 @@ class Rollout:
         return {
             "is_first": self.is_first[0],
             "clipped_returns": self.clipped_returns,
+            "earlier_returns": self.earlier_returns,
+            "earlier_lengths_steps": self.earlier_lengths_steps,
             "int_return_filter.carry": self.int_return_filter.carry,
             "rooms.visited": self.rooms.visited,
             "rooms.first_visits": self.rooms.first_visits,
@@ -79,6 +85,12 @@ class Rollout:
             ValueError: An array is missing or of another shape: the state belongs to other settings
             or another version.
         """
+        anew = {  # an earlier version knew of no lives
+            name: np.zeros_like(array)
+            for name, array in self.state().items()
+            if name.startswith("earlier_")
+        }
+        state = anew | state
         copy_arrays(state, self.state())
         self.int_return_filter.carry = state["int_return_filter.carry"]
 
@@ -86,12 +98,42 @@ class Rollout:
         """Begin after a reset of the environments."""
         self.is_first[0] = True
         self.clipped_returns[:] = 0
+        self.earlier_returns[:] = 0
+        self.earlier_lengths_steps[:] = 0
         self.rooms.visited[:] = False
 
     def carry_over(self) -> None:
         """Make the observation after this rollout the first one of the next."""
         self.is_first[0] = self.is_first[-1]
         self.episodes = EpisodeStatistics()
+
+    def note_games(
+        self, t: int, envs: slice, ended: NDArray[np.bool_], info: dict[str, Any], transitions: int
+    ) -> None:
+        """Count step ``t`` of some environments towards their games, and the games that ended.
+
+        Args:
+            t: The step, whose rewards are stored.
+            envs: The environments.
+            ended: ``(n,)``: whose episode ended; by a lost life perhaps, and then the game goes on.
+            info: Of the step.
+            transitions: Up to this step, over all environments.
+        """
+        is_over = info.get("game_over", ended)
+        self.game_over[t, envs] = is_over
+        returns, lengths = self.earlier_returns[envs], self.earlier_lengths_steps[envs]
+        clipped_returns = self.clipped_returns[envs]
+        returns[ended] += info["episode_return"][ended]
+        lengths[ended] += info["episode_length"][ended]
+        clipped_returns += self.clipped(self.rewards_raw[t, envs])
+        games = self.episodes
+        games.returns += returns[is_over].tolist()
+        games.lengths_steps += lengths[is_over].tolist()
+        games.clipped_returns += clipped_returns[is_over].tolist()
+        for of_game in (returns, lengths, clipped_returns):
+            of_game[is_over] = 0
+        if "room" in info:
+            games.rooms += self.rooms.note(envs, info, ended, is_over, transitions)
 
     def clipped(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
         """Extrinsic rewards as they are trained on: their signs, if the settings say so."""
@@ -194,16 +236,9 @@ def receive(env: SameStepEnv, rollout: Rollout, backend: Backend, t: int, envs: 
     rollout.truncated[t, envs] = truncated & ~terminated
     rollout.is_first[t + 1, envs] = ended
     backend.store_next(t, envs, observations, ended)
-    rollout.clipped_returns[envs] += rollout.clipped(rollout.rewards_raw[t, envs])
-    if ended.any():
-        rollout.episodes.returns += info["episode_return"][ended].tolist()
-        rollout.episodes.lengths_steps += info["episode_length"][ended].tolist()
-        rollout.episodes.clipped_returns += rollout.clipped_returns[envs][ended].tolist()
-        rollout.clipped_returns[envs][ended] = 0
-    if "room" in info:
-        num_envs = rollout.num_envs * backend.ranks.world_size  # of the run
-        transitions = backend.agent.transitions + (t + 1) * num_envs
-        rollout.episodes.rooms += rollout.rooms.note(envs, info, ended, transitions)
+    num_envs = rollout.num_envs * backend.ranks.world_size  # of the run
+    transitions = backend.agent.transitions + (t + 1) * num_envs
+    rollout.note_games(t, envs, ended, info, transitions)
     for row in np.flatnonzero(truncated & ~terminated).tolist():
         n = envs.start + row
         rollout.final_values[t, n] = backend.final_values(t, n, info["final_obs"][row])

@@ -25,7 +25,7 @@ from rndfast.runtime.interruption import Interruption
 
 @dataclass
 class Episode:
-    """One episode, from reset to end.
+    """One episode, from reset to end: a whole game, also where lost lives ended it in training.
 
     Attributes:
         ext_return: Sum of the unclipped extrinsic rewards.
@@ -124,7 +124,6 @@ def play(
 
         while is_playing.any():
             play_steps(env, rollout, backend)
-            ended = rollout.terminated[0] | rollout.truncated[0]
             int_rewards = None
             if agent.bonus is not None:
                 raw_int_rewards = backend.intrinsic_rewards()[0]
@@ -140,7 +139,7 @@ def play(
                 episodes[n].ext_rewards.append(float(rollout.rewards_raw[0, n]))
                 if int_rewards is not None:
                     episodes[n].int_rewards.append(float(int_rewards[n]))
-            is_playing &= ~ended
+            is_playing &= ~rollout.game_over[0]
     for episode in episodes:
         episode.ext_return = float(np.sum(episode.ext_rewards))
         episode.length_steps = len(episode.ext_rewards)

@@ -31,7 +31,7 @@ def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
     return {
         "charts/SPS": transitions_per_s,
         "perf/emulated_frames_per_s": (
-            transitions_per_s * config.env.frameskip if config.env.is_atari else None
+            transitions_per_s * config.atari.frameskip if config.env.is_atari else None
         ),
         **{f"perf/{phase}_s": seconds for phase, seconds in phase_seconds.items()},
         "perf/iteration_s": total_s,

@@ -136,7 +136,17 @@ def silent(update: Metrics | str) -> None:
 
 
 def local_config(config: Config, ranks: Ranks) -> Config:
-    """The run's settings, but with the number of environments that this rank steps."""
+    """The run's settings, but with the number of environments that this rank steps.
+
+    Raises:
+        ValueError: The environments cannot be shared out, or minibatches are shuffled: each rank
+            could shuffle its own transitions alone, another shuffle than one process draws.
+    """
+    if ranks.world_size > 1 and config.ppo.shuffle_minibatches:
+        raise ValueError(
+            "shuffle_minibatches must be False on several processes, which would draw another "
+            f"shuffle than one, got True on {ranks.world_size}"
+        )
     num_envs = len(ranks.env_ids(config.env.num_envs))
     env = dataclasses.replace(config.env, num_envs=num_envs)
     return dataclasses.replace(config, env=env)
