@@ -857,7 +857,7 @@ def test_every_setting_reaches_the_core() -> None:
 
 
 def test_the_core_refuses_a_setting_that_it_does_not_have() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument: .'mod': 1"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument: .'mod': 1"):
         _core.AtariBatch("pong", rom_path("pong").read_bytes(), num_envs=1, mod=1)
 
 
