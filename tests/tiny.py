@@ -54,10 +54,11 @@ class PeriodicEnv(SteppedTogether):
         self.pictures = rng.integers(0, 256, (STEPS, NUM_ENVS, SIDE, SIDE), dtype=np.uint8)
         self._t = 0
         self._episode_return = np.zeros(NUM_ENVS, np.float32)
-        self.reset_seeds: list[int | list[int] | None] = []
+        self.reset_seeds: list[list[int]] = []
 
     def reset(self, *, seed: int | list[int] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start every environment's episode."""
+        assert isinstance(seed, list)
         self.reset_seeds.append(seed)
         self._t = 0
         self._episode_return[:] = 0

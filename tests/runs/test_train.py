@@ -20,7 +20,7 @@ from tests.reference import rl
 from tests.tiny import NUM_ENVS, SIDE, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.runs.train
-from rndfast.config import Config, from_toml
+from rndfast.config import AtariConfig, Config, from_toml
 from rndfast.envs.atari import AtariVectorEnv
 from rndfast.learner.backend import Backend
 from rndfast.learner.cpu import CpuBackend
@@ -28,6 +28,7 @@ from rndfast.learner.ppo import update
 from rndfast.learner.rollout import Rollout, collect
 from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import list_checkpoints, load_checkpoint, load_newest_checkpoint
+from rndfast.runs.evaluate import evaluate
 from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.state import episode_seed
 from rndfast.runs.train import train
@@ -184,7 +185,8 @@ def test_without_a_random_agent_the_statistics_start_with_the_first_rollout(
     run = tiny_config(tmp_path / "run", total_transitions=ROLLOUT)
     config = with_settings(run, rnd={"obs_norm_steps": 0})
     train(config, view=silent)
-    assert periodic_env.reset_seeds == [episode_seed(config.run.seed, 0)]
+    first = episode_seed(config.run.seed, 0)
+    assert periodic_env.reset_seeds == [list(range(first, first + NUM_ENVS))]
     state = newest_state(config)
     pictures = periodic_env.pictures.reshape(ROLLOUT, 1, SIDE, SIDE)
     count, mean, m2 = rl.moments(pictures, prior_count=1e-4)
@@ -347,8 +349,33 @@ def test_environments_are_reset_after_the_random_agent_played(
 ) -> None:
     config = tiny_config(tmp_path / "run", total_transitions=ROLLOUT)
     train(config, view=silent)
-    assert periodic_env.reset_seeds == [config.run.seed, episode_seed(config.run.seed, 0)]
-    assert periodic_env.reset_seeds[0] != periodic_env.reset_seeds[1]
+    firsts = (config.run.seed, episode_seed(config.run.seed, 0))
+    assert periodic_env.reset_seeds == [list(range(n, n + NUM_ENVS)) for n in firsts]
+    assert firsts[0] != firsts[1]
+
+
+LARGEST_SEED = 2**31 - 1
+
+
+def test_after_the_largest_seed_comes_0(tmp_path: Path, periodic_env: PeriodicEnv) -> None:
+    train(tiny_config(tmp_path / "run", total_transitions=1, seed=LARGEST_SEED), view=silent)
+    assert periodic_env.reset_seeds[0] == [LARGEST_SEED, 0, 1, 2]
+
+
+@pytest.mark.parametrize("env_id", ["rndfast/MontezumaRevenge-v5", "CartPole-v1"])
+def test_environments_take_every_seed_that_a_run_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env_id: str
+) -> None:
+    """Also those at which episodes begin, which come from the run's."""
+    monkeypatch.setattr(rndfast.runs.train, "episode_seed", lambda *_: LARGEST_SEED - 1)
+    config = tiny_config(tmp_path / "run", total_transitions=1, seed=LARGEST_SEED)
+    atari = AtariConfig()
+    if env_id.startswith("rndfast/"):
+        atari = dataclasses.replace(config.atari, max_num_frames_per_episode=40)
+    env = dataclasses.replace(config.env, env_id=env_id)
+    train(dataclasses.replace(config, env=env, atari=atari), view=silent)
+    episodes = evaluate(tmp_path / "run", episodes=2, seed=LARGEST_SEED, record=False)
+    assert min(episode.length_steps for episode in episodes) > 0
 
 
 def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration(

@@ -168,10 +168,13 @@ def start_episodes(
 
 
 def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
-    """First observations of new episodes; environment ``i`` of the run's has seed ``seed + i``."""
+    """First observations of new episodes.
+
+    Environment ``i`` of the run's has seed ``seed + i``; after the largest, 2**31 - 1, comes 0.
+    """
     num_envs = env.num_envs * ranks.world_size
-    seeds = ranks.own(np.arange(seed, seed + num_envs))
-    return env.reset(seed=seeds.tolist() if ranks.world_size > 1 else seed)[0]
+    seeds = ranks.own(np.arange(seed, seed + num_envs) % 2**31)
+    return env.reset(seed=seeds.tolist())[0]
 
 
 def initialize_obs_moments(agent: Agent, env: SameStepEnv, config: Config, ranks: Ranks) -> None:
