@@ -94,11 +94,12 @@ class AtariConfig:
     repeat_action_probability: float = 0.25
     """Chance per emulated frame that the console repeats the previous action (sticky actions)."""
     noop_max: int = 0
-    """Most no-op steps at an episode's start."""
+    """A game starts with a random number of no-op frames below this; 0: none."""
     use_fire_reset: bool = False
     """Press FIRE at an episode's start where a game waits for it."""
     episodic_life: bool = False
-    """End the episode when a life is lost."""
+    """Train on a lost life as on the end of an episode; the same game goes on, and what is logged
+    and evaluated is whole games."""
     full_action_space: bool = False
     """All 18 joystick actions even where a game uses fewer."""
 
@@ -206,7 +207,7 @@ class RndConfig:
     """Linear layers that the predictor has more than the target."""
     obs_norm_steps: int = 6_400
     """Steps per environment that a random agent plays before training, to start the statistics of
-    the observations; 0: they start with the first rollout."""
+    the observations, the reset's included; 0: they start with the first rollout."""
     obs_clip: float = 5.0
     """Largest magnitude of a normalised pixel or feature; inf: none."""
     int_return_direction: Literal["forward", "backward"] = "forward"

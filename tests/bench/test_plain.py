@@ -193,7 +193,7 @@ def test_pixel_statistics_begin_with_a_random_agents_frames() -> None:
     plain = make_plain(obs_norm_steps=12)
     plain.start(env)
     assert len(env.actions_of[0]) == 12
-    seen = newest(np.stack(env.observations_of[0][1:])).reshape(-1, 1, *SIZE)
+    seen = newest(np.stack(env.observations_of[0][:-1])).reshape(-1, 1, *SIZE)
     np.testing.assert_allclose(plain.obs_statistics.mean, rl.moments(seen, 1e-4).mean)
     assert env.actions_of[1] == []  # new episodes
 
@@ -331,7 +331,7 @@ def test_an_iteration_rewards_by_the_old_pixel_statistics_and_learns_with_the_ne
     np.testing.assert_allclose(
         np.stack(inputs[:STEPS]), normalized(frames, *old, 5.0), rtol=1e-3, atol=1e-3
     )
-    random_frames = newest(np.stack(env.observations_of[0][1:]))
+    random_frames = newest(np.stack(env.observations_of[0][:-1]))
     seen = np.concatenate([random_frames, newest(env.observations[:-1])]).reshape(-1, 1, *SIZE)
     count, mean, m2 = rl.moments(seen, 1e-4)
     np.testing.assert_allclose(plain.obs_statistics.mean, mean)

@@ -83,6 +83,7 @@ def test_every_setting_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -
             described = re.search(rf"{flag}(, --no-\S+)? (\S+ )?[A-Z][^│]{{20,}}", text)
             assert described is not None, flag
     assert "Parallel environments. (default: 32)" in text
+    assert "A game starts with a random number of no-op frames below this" in text
 
 
 def test_train_resume_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,7 +176,7 @@ def test_statistics_have_one_float64_entry_for_each_pixel(is_rgb: bool) -> None:
         for values in (agent.obs_moments.mean, agent.obs_moments.var):
             assert values.shape == shape
             assert values.dtype == np.float64
-        frames = env.observations[1:, :, -1]  # (T, N, H, W) or (T, N, H, W, 3)
+        frames = env.observations[:-1, :, -1]  # (T, N, H, W) or (T, N, H, W, 3)
         frames = np.moveaxis(frames, -1, 2) if is_rgb else frames[:, :, None]
         mean, var = statistics_of([frames])
         np.testing.assert_allclose(agent.obs_moments.mean, mean, rtol=1e-12)
@@ -189,7 +189,8 @@ def test_a_random_agent_starts_them_and_merges_once_per_rollout_length() -> None
         agent.obs_moments = Recorder(agent.obs_moments, batches)  # type: ignore[assignment]
         initialize_obs_moments(agent, env, config, backend.ranks)
         assert [len(batch) for batch in batches] == [6, 6, 2]
-        frames = newest(env.observations[1:])
+        assert len(env.actions_of[-1]) == 14
+        frames = newest(env.observations[:-1])  # from the reset's on
         np.testing.assert_array_equal(np.concatenate(batches), frames)
         mean, var = statistics_of([frames])
         np.testing.assert_allclose(agent.obs_moments.mean, mean, rtol=1e-12)

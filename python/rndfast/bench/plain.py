@@ -219,10 +219,11 @@ class PlainLearner:
     def start(self, env: Any) -> None:
         """Start the pixel statistics with a random agent's frames, then new episodes."""
         rng = np.random.default_rng(self.config.run.seed)
-        env.reset()
+        observation = env.reset()[0]
         for _ in range(self.config.rnd.obs_norm_steps):
+            self.obs_statistics.update(observation[:, -1:])
             actions = rng.integers(self.num_actions, size=self.config.env.num_envs)
-            self.obs_statistics.update(env.step(actions)[0][:, -1:])
+            observation = env.step(actions)[0]
         self.observation = self._tensor(env.reset()[0])
 
     def iteration(self, env: Any) -> dict[str, float]:

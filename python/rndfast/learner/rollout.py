@@ -180,20 +180,22 @@ def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
 def initialize_obs_moments(agent: Agent, env: SameStepEnv, config: Config, ranks: Ranks) -> None:
     """Start the statistics of the observations with a random agent's.
 
-    They are merged once per ``rollout_steps`` steps, of ``obs_norm_steps`` altogether. The caller
-    resets the environments afterwards: nothing of these episodes enters training.
+    They are merged once per ``rollout_steps`` steps, of ``obs_norm_steps`` altogether. As in the
+    authors' code, a step counts with the observation before it: the first one of the reset, and
+    not the last. The caller resets the environments afterwards: nothing of these episodes enters
+    training.
     """
     num_steps, seed = config.rnd.obs_norm_steps, config.run.seed
     rng = np.random.default_rng(seed)
     space = env.single_action_space
-    reset_envs(env, seed, ranks)
+    observations = reset_envs(env, seed, ranks)
     num_envs = env.num_envs * ranks.world_size  # of the run
     assert isinstance(space, Discrete | Box)
     batch: list[NDArray[Any]] = []
     for step in range(1, num_steps + 1):
         actions = ranks.own(random_actions(space, num_envs, rng))
-        observations = env.step(actions)[0]
         batch.append(newest(observations))
+        observations = env.step(actions)[0]
         if step % config.ppo.rollout_steps == 0 or step == num_steps:
             ranks.update_moments(agent.obs_moments, np.stack(batch))
             batch.clear()
