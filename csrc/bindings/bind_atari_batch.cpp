@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <pybind11/typing.h>
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -23,6 +25,7 @@ Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, 
 Every call names its environments, and only one call at a time may be under way for each.
 )";
 
+using SettingsDict = py::typing::Dict<py::str, py::object>;
 using PixelArray = py::array_t<std::uint8_t>;
 using AnyArray = py::array;  // of records, whose type has no name in Python
 using ReceivedResults = std::tuple<py::array_t<std::int64_t>, PixelArray, AnyArray, AnyArray, PixelArray>;
@@ -201,8 +204,8 @@ py::object python_of(const T& value) {
   return py::cast(value);
 }
 
-py::dict dict_of(const EnvSettings& settings) {
-  py::dict values;
+SettingsDict dict_of(const EnvSettings& settings) {
+  SettingsDict values;
   for_each_setting([&](const auto& field) { values[field.name] = python_of(settings.*field.member); });
   return values;
 }
@@ -229,7 +232,7 @@ void bind_atari_batch(py::module_& m) {
   py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
       .def(py::init([](const std::string& game, const py::bytes& rom, const py::object& num_envs,
                        const py::object& num_threads, const py::object& first_cpu, const std::string& simd,
-                       const py::kwargs& settings) {
+                       const py::KWArgs<py::object>& settings) {
              const auto envs = static_cast<std::size_t>(int_of("num_envs", num_envs, 1, 65'536));
              const auto threads = static_cast<std::size_t>(int_of("num_threads", num_threads, 0, 1024));
              const auto cpu = static_cast<int>(int_of("thread_affinity_offset", first_cpu, -1, 65'535));

@@ -171,10 +171,11 @@ class AtariBatch:
     """
     The engine of :class:`rndfast.AtariVectorEnv`, which documents the settings.
     
+    Further keyword arguments are settings; `settings` names them. Those that are left out have their defaults.
     Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
     Every call names its environments, and only one call at a time may be under way for each.
     """
-    def __init__(self, game: str, rom: bytes, *, num_envs: typing.SupportsInt | typing.SupportsIndex, num_threads: typing.SupportsInt | typing.SupportsIndex, thread_affinity_offset: typing.SupportsInt | typing.SupportsIndex, simd: str, autoreset_mode: str, mode: typing.SupportsInt | typing.SupportsIndex | None, difficulty: typing.SupportsInt | typing.SupportsIndex | None, max_num_frames_per_episode: typing.SupportsInt | typing.SupportsIndex, repeat_action_probability: typing.SupportsFloat | typing.SupportsIndex, frameskip: typing.SupportsInt | typing.SupportsIndex, maxpool: bool, grayscale: bool, keeps_colors: bool, img_height: typing.SupportsInt | typing.SupportsIndex, img_width: typing.SupportsInt | typing.SupportsIndex, stack_num: typing.SupportsInt | typing.SupportsIndex, noop_max: typing.SupportsInt | typing.SupportsIndex, use_fire_reset: bool, episodic_life: bool, life_loss_info: bool, reward_clipping: bool, full_action_space: bool, ale_compatible: bool) -> None:
+    def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', **kwargs: typing.Any) -> None:
         ...
     def observe(self) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.ndarray]:
         """
@@ -231,9 +232,19 @@ class AtariBatch:
         Whether no step is under way.
         """
     @property
+    def num_envs(self) -> int:
+        """
+        Environments.
+        """
+    @property
     def num_threads(self) -> int:
         """
         Worker threads.
+        """
+    @property
+    def settings(self) -> dict[str, typing.Any]:
+        """
+        The settings in force, by name.
         """
 class RunningMoments:
     """
