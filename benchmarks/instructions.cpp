@@ -186,7 +186,9 @@ void count_console(SimdLevel level, bool wants_picture) {
   });
 }
 
-void count_env_steps(SimdLevel level, const EnvSettings& settings) {
+void count_env_steps(SimdLevel level, bool pool_before_grey) {
+  EnvSettings settings;
+  settings.pool_before_grey = pool_before_grey;
   const EnvPlan plan(sample_game(), tests::sample_rom(), settings, level);
   std::vector<std::uint8_t> stack(plan.observation_size());
   std::vector<std::uint8_t> final_stack(plan.observation_size());
@@ -223,9 +225,8 @@ constexpr Kernel kKernels[] = {
     {"pool and resize, 2 pictures", [](SimdLevel level) { count_resize(level, true); }},
     {"console, 60 frames not drawn", [](SimdLevel level) { count_console(level, false); }},
     {"console, 60 frames drawn", [](SimdLevel level) { count_console(level, true); }},
-    {"environment, 15 steps", [](SimdLevel level) { count_env_steps(level, {}); }},
-    {"environment, 15 steps, pooled in colour",
-     [](SimdLevel level) { count_env_steps(level, {.pool_before_grey = true}); }},
+    {"environment, 15 steps", [](SimdLevel level) { count_env_steps(level, false); }},
+    {"environment, 15 steps, pooled in colour", [](SimdLevel level) { count_env_steps(level, true); }},
 };
 
 /// Prints what counts depend on besides the sources, and the kernels, as lines "name: value".

@@ -175,7 +175,7 @@ class AtariBatch:
     Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
     Every call names its environments, and only one call at a time may be under way for each.
     """
-    def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', **kwargs) -> None:
+    def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', **kwargs: typing.Any) -> None:
         ...
     def observe(self) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.ndarray]:
         """
@@ -242,7 +242,7 @@ class AtariBatch:
         Worker threads.
         """
     @property
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, typing.Any]:
         """
         The settings in force, by name.
         """

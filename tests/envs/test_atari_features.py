@@ -530,7 +530,8 @@ def test_a_truncated_episode_shows_its_last_two_frames(num_frames: int, maxpool:
 def opencv_grey(rgb: Array) -> Array:
     """OpenCV's RGB2GRAY."""
     weighted = rgb.astype(np.int64) @ np.array([9798, 19235, 3735])
-    return ((weighted + 2**14) >> 15).astype(np.uint8)
+    grey: Array = ((weighted + 2**14) >> 15).astype(np.uint8)
+    return grey
 
 
 @pytest.mark.parametrize("game", ["private_eye", "ms_pacman", "montezuma_revenge"])

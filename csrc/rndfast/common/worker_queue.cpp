@@ -73,7 +73,7 @@ void WorkerQueue::submit(std::shared_ptr<Job> job) {
   shared_->work_ready.notify_all();
 }
 
-void WorkerQueue::wait(Job& job, Poll poll) {
+std::exception_ptr WorkerQueue::wait(Job& job, Poll poll) {
   require_owner();
   std::unique_lock lock(shared_->mutex);
   while (!shared_->job_done.wait_for(lock, kPollInterval, [&] { return job.num_done == job.num_items; })) {
@@ -81,7 +81,7 @@ void WorkerQueue::wait(Job& job, Poll poll) {
     poll();
     lock.lock();
   }
-  if (job.error) std::rethrow_exception(std::exchange(job.error, nullptr));
+  return job.error;
 }
 
 void WorkerQueue::start_trace(std::size_t max_spans) {

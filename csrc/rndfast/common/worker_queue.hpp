@@ -54,9 +54,9 @@ class WorkerQueue {
   /// after construction, where the workers do not exist.
   void submit(std::shared_ptr<Job> job);
 
-  /// Returns when all items of a submitted job are done, or when `poll` throws; the job goes on then. Rethrows the
-  /// first exception of an item, after all are done.
-  void wait(Job& job, Poll poll);
+  /// Returns the first exception of an item, if any, when all items of a submitted job are done. Throws only what
+  /// `poll` throws; the job goes on then.
+  [[nodiscard]] std::exception_ptr wait(Job& job, Poll poll);
 
   /// Starts a trace: from now on notes when each item is worked on and by which thread, for at most `max_spans` items.
   void start_trace(std::size_t max_spans);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -46,7 +47,7 @@ class AtariBatch {
   Call start_step(std::vector<std::int64_t> env_ids, std::vector<std::int64_t> actions, Outputs outputs);
 
   /// Waits for a call; see WorkerQueue::wait.
-  void finish(const Call& call, WorkerQueue::Poll poll) { queue_.wait(*call, poll); }
+  [[nodiscard]] std::exception_ptr finish(const Call& call, WorkerQueue::Poll poll) { return queue_.wait(*call, poll); }
   /// When each thread worked on which environment; see WorkerQueue.
   void start_trace(std::size_t max_spans) { queue_.start_trace(max_spans); }
   std::vector<Span> take_trace() { return queue_.take_trace(); }

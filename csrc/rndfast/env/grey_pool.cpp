@@ -46,7 +46,8 @@ std::uint64_t GreyPool::grey_of(const std::uint8_t* first, const std::uint8_t* s
 
 void GreyPool::pool(const std::uint8_t* first, const std::uint8_t* second, std::size_t height,
                     std::uint8_t* grey) const {
-  // pictures repeat themselves: most rows are those above, and most of a row's words are those to the left
+  // pictures repeat themselves: many rows are those above, most words are those to the left, and most others those
+  // above
   std::uint64_t last_first = load(first);
   std::uint64_t last_second = load(second);
   std::uint64_t last_grey = grey_of(first, second);
@@ -62,7 +63,9 @@ void GreyPool::pool(const std::uint8_t* first, const std::uint8_t* second, std::
       if (((first_word ^ last_first) | (second_word ^ last_second)) != 0) {
         last_first = first_word;
         last_second = second_word;
-        last_grey = grey_of(first + x, second + x);
+        const bool is_as_above =
+            y > 0 && load(first + x - kScreenWidth) == first_word && load(second + x - kScreenWidth) == second_word;
+        last_grey = is_as_above ? load(grey + x - kScreenWidth) : grey_of(first + x, second + x);
       }
       std::memcpy(grey + x, &last_grey, kWord);
     }

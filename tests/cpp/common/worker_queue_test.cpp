@@ -37,11 +37,15 @@ JobPtr make_job(std::size_t num_items, std::function<void(std::size_t)> work) {
 
 constexpr auto never_stops = [] {};
 
+void wait(WorkerQueue& queue, WorkerQueue::Job& job) {
+  if (const std::exception_ptr error = queue.wait(job, never_stops)) std::rethrow_exception(error);
+}
+
 /// Runs one job to its end.
 void run(WorkerQueue& queue, std::size_t num_items, std::function<void(std::size_t)> work) {
   const JobPtr job = make_job(num_items, std::move(work));
   queue.submit(job);
-  queue.wait(*job, never_stops);
+  wait(queue, *job);
 }
 
 /// How often each item of a job ran.
@@ -105,8 +109,8 @@ TEST_CASE("jobs begin in the order of submission and may be waited for in any") 
     }
     CHECK(order.empty());
     gate.open();
-    for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) queue.wait(**job, never_stops);
-    queue.wait(*first, never_stops);
+    for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) wait(queue, **job);
+    wait(queue, *first);
     REQUIRE(order.size() == jobs.size());
     if (num_threads > 1) continue;  // two threads may overtake each other on the way to the mutex
     for (std::size_t number = 0; number < order.size(); ++number) CHECK(order[number] == number);
@@ -121,7 +125,7 @@ TEST_CASE("items of the next job are taken while the last of the one before stil
   CHECK(count_runs(queue, 50) == std::vector<int>(50, 1));
   CHECK(gate.num_waiting <= 1);
   gate.open();
-  queue.wait(*slow, never_stops);
+  wait(queue, *slow);
 }
 
 TEST_CASE("what the items wrote is visible to the one that waited") {
@@ -146,11 +150,10 @@ TEST_CASE("an exception is thrown once all items are done, and only to the one t
       const JobPtr other = make_job(9, [](std::size_t) {});
       queue.submit(failing);
       queue.submit(other);
-      CHECK_NOTHROW(queue.wait(*other, never_stops));
+      CHECK_NOTHROW(wait(queue, *other));
       const std::string message = "item " + std::to_string(bad);
-      CHECK_THROWS_WITH_AS(queue.wait(*failing, never_stops), message.c_str(), std::out_of_range);
+      CHECK_THROWS_WITH_AS(wait(queue, *failing), message.c_str(), std::out_of_range);
       CHECK(runs == std::vector<int>(9, 1));
-      CHECK_NOTHROW(queue.wait(*failing, never_stops));  // it has been reported
     }
     CHECK_THROWS_AS(run(queue, 64, [](std::size_t) { throw std::bad_alloc(); }), std::bad_alloc);
     CHECK(count_runs(queue, 20) == std::vector<int>(20, 1));
@@ -176,12 +179,12 @@ TEST_CASE("a poll that throws ends the wait but not the job") {
         is_on_caller = is_on_caller && std::this_thread::get_id() == caller;
         throw std::runtime_error("interrupted");
       };
-      CHECK_THROWS_WITH_AS(queue.wait(*job, stop), "interrupted", std::runtime_error);
+      CHECK_THROWS_WITH_AS(static_cast<void>(queue.wait(*job, stop)), "interrupted", std::runtime_error);
       CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
     }
     CHECK(is_on_caller);
     gate.open();
-    queue.wait(*job, never_stops);
+    wait(queue, *job);
     CHECK(runs == std::vector<int>(20, 1));
   }
 }
@@ -263,7 +266,7 @@ TEST_CASE("a trace calls items by the names that they were given") {
   const JobPtr job = make_job(3, [](std::size_t) {});
   job->names = {7, 5, 6};
   queue.submit(job);
-  queue.wait(*job, never_stops);
+  wait(queue, *job);
   std::vector<std::uint32_t> names;
   for (const Span& span : queue.take_trace()) names.push_back(span.item);
   std::ranges::sort(names);
@@ -280,7 +283,7 @@ TEST_CASE("a trace may begin and end while threads are at work") {
     queue.start_trace(9);
     num_spans += queue.take_trace().size();
   }
-  for (const JobPtr& job : jobs) queue.wait(*job, never_stops);
+  for (const JobPtr& job : jobs) wait(queue, *job);
   CHECK(num_spans <= 200 * 9);
 }
 
@@ -317,7 +320,7 @@ TEST_CASE("a forked child is refused at once and leaves cleanly, also during a j
     is_refused([&] { queue->require_owner(); });
     is_refused([&] { queue->submit(make_job(1, [](std::size_t) {})); });
     is_refused([&] { queue->submit(make_job(0, [](std::size_t) {})); });
-    is_refused([&] { queue->wait(*job, never_stops); });
+    is_refused([&] { wait(*queue, *job); });
     is_refused([&] { queue->start_trace(1); });
     is_refused([&] { queue->take_trace(); });
     queue.reset();  // neither joins threads that do not exist nor hangs
@@ -328,7 +331,7 @@ TEST_CASE("a forked child is refused at once and leaves cleanly, also during a j
   REQUIRE(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 6);
   gate.open();
-  queue->wait(*job, never_stops);
+  wait(*queue, *job);
   CHECK(count_runs(*queue, 9) == std::vector<int>(9, 1));
 }
 

@@ -39,7 +39,7 @@ std::vector<std::uint8_t> play(std::size_t num_threads, SimdLevel level, bool in
     std::iota(list.begin(), list.end(), static_cast<std::int64_t>(begin));
     return list;
   };
-  batch.finish(batch.start_reset(ids(0, kEnvs), ids(7, 7 + kEnvs), outputs_from(0)), [] {});
+  REQUIRE_FALSE(batch.finish(batch.start_reset(ids(0, kEnvs), ids(7, 7 + kEnvs), outputs_from(0)), [] {}));
   std::vector<std::uint8_t> seen;
   for (std::size_t step = 0; step < kSteps; ++step) {
     const std::size_t parts = in_halves ? 2 : 1;
@@ -51,7 +51,7 @@ std::vector<std::uint8_t> play(std::size_t num_threads, SimdLevel level, bool in
       for (std::size_t env = begin; env < end; ++env) actions.push_back(static_cast<std::int64_t>((step + env) % 18));
       calls.push_back(batch.start_step(ids(begin, end), actions, outputs_from(begin)));
     }
-    for (const auto& call : calls) batch.finish(call, [] {});
+    for (const auto& call : calls) REQUIRE_FALSE(batch.finish(call, [] {}));
     seen.insert(seen.end(), observations.begin(), observations.end());
     for (const StepRecord& record : records) seen.insert(seen.end(), record.ram, record.ram + kRamBytes);
     seen.insert(seen.end(), final_observations.begin(), final_observations.end());

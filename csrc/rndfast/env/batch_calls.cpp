@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#include "rndfast/env/batch_calls.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace rndfast {
+namespace {
+
+std::size_t index_of(std::int64_t env_id) { return static_cast<std::size_t>(env_id); }
+
+}  // namespace
+
+BatchCalls::BatchCalls(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings,
+                       std::size_t num_envs, std::size_t num_threads, int first_cpu, SimdLevel level)
+    : is_under_way_(num_envs), batch_(game, rom, settings, num_envs, num_threads, first_cpu, level) {}
+
+void BatchCalls::reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds,
+                       AtariBatch::Outputs outputs, Memory memory, Poll poll) {
+  std::unique_lock lock(mutex_);
+  require_env_ids(env_ids);
+  finish_all(lock, poll);
+  add(batch_.start_reset({env_ids.begin(), env_ids.end()}, {seeds.begin(), seeds.end()}, outputs), env_ids,
+      std::move(memory), true);
+  finish_all(lock, poll);
+}
+
+void BatchCalls::send(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions,
+                      AtariBatch::Outputs outputs, Memory memory, Poll poll) {
+  std::unique_lock lock(mutex_);
+  finish_resets(lock, poll);
+  require_env_ids(env_ids);
+  require_actions(env_ids, actions);
+  require_can_step(env_ids);
+  add(batch_.start_step({env_ids.begin(), env_ids.end()}, {actions.begin(), actions.end()}, outputs), env_ids,
+      std::move(memory), false);
+}
+
+BatchCalls::Memory BatchCalls::receive(Poll poll) {
+  std::unique_lock lock(mutex_);
+  finish_resets(lock, poll);
+  if (calls_.empty()) throw std::runtime_error("nothing is under way: call send() before recv()");
+  return finish_first(lock, poll);
+}
+
+void BatchCalls::finish_all(Poll poll) {
+  std::unique_lock lock(mutex_);
+  finish_all(lock, poll);
+}
+
+bool BatchCalls::is_idle() const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::all_of(calls_, &Call::is_reset);
+}
+
+void BatchCalls::require_env_ids(std::span<const std::int64_t> env_ids) const {
+  const auto num_envs = static_cast<std::int64_t>(batch_.num_envs());
+  std::vector<bool> is_named(batch_.num_envs());
+  for (const std::int64_t id : env_ids) {
+    if (id < 0 || id >= num_envs) {
+      throw std::invalid_argument("env_ids must be in [0, " + std::to_string(num_envs - 1) + "], got " +
+                                  std::to_string(id));
+    }
+    if (is_named[index_of(id)]) {
+      throw std::invalid_argument("env_ids must name each environment once, got " + std::to_string(id) + " twice");
+    }
+    is_named[index_of(id)] = true;
+  }
+}
+
+void BatchCalls::require_actions(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions) const {
+  const auto num_actions = static_cast<std::int64_t>(batch_.plan().actions().size());
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    if (actions[i] >= 0 && actions[i] < num_actions) continue;
+    throw std::invalid_argument("action of env " + std::to_string(env_ids[i]) + " must be in [0, " +
+                                std::to_string(num_actions) + "), got " + std::to_string(actions[i]));
+  }
+}
+
+void BatchCalls::require_can_step(std::span<const std::int64_t> env_ids) const {
+  for (const std::int64_t id : env_ids) {
+    if (is_under_way_[index_of(id)]) {
+      throw std::runtime_error("env " + std::to_string(id) +
+                               " is still under way: call recv() before stepping it again");
+    }
+  }
+  if (batch_.plan().settings().autoreset != Autoreset::kDisabled) return;
+  for (const std::int64_t id : env_ids) {
+    if (!batch_.has_ended(index_of(id))) continue;
+    throw std::runtime_error("the episode of env " + std::to_string(id) +
+                             " has ended and autoreset is disabled: "
+                             "call reset(options={\"reset_mask\": mask}) first");
+  }
+}
+
+void BatchCalls::add(AtariBatch::Call job, std::span<const std::int64_t> env_ids, Memory memory, bool is_reset) {
+  for (const std::int64_t id : env_ids) is_under_way_[index_of(id)] = true;
+  calls_.push_back({std::move(job), {env_ids.begin(), env_ids.end()}, std::move(memory), is_reset});
+}
+
+/// Waits for the oldest call and removes it, unless `poll` throws. Meanwhile other threads run, and would finish and
+/// remove the same call: they are refused.
+BatchCalls::Memory BatchCalls::finish_first(std::unique_lock<std::mutex>& lock, Poll poll) {
+  if (is_waiting_) throw std::runtime_error("the environment is in use by another thread");
+  is_waiting_ = true;
+  const AtariBatch::Call job = calls_.front().job;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    error = batch_.finish(job, poll);
+  } catch (...) {  // from `poll`
+    lock.lock();
+    is_waiting_ = false;
+    throw;
+  }
+  lock.lock();
+  is_waiting_ = false;
+  const Call first = std::move(calls_.front());
+  calls_.pop_front();
+  for (const std::int64_t id : first.env_ids) is_under_way_[index_of(id)] = false;
+  if (error) std::rethrow_exception(error);
+  return first.memory;
+}
+
+/// Waits for a reset that goes on by itself.
+void BatchCalls::finish_resets(std::unique_lock<std::mutex>& lock, Poll poll) {
+  while (!calls_.empty() && calls_.front().is_reset) finish_first(lock, poll);
+}
+
+void BatchCalls::finish_all(std::unique_lock<std::mutex>& lock, Poll poll) {
+  while (!calls_.empty()) finish_first(lock, poll);
+}
+
+}  // namespace rndfast

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// The calls of a batch that are under way: in which order they were made, and for which environments.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "rndfast/env/atari_batch.hpp"
+
+namespace rndfast {
+
+/// A batch and its calls. Only one call at a time may be under way for each environment. Results are received in the
+/// order of the calls.
+///
+/// Threads may call any function at any time; while one waits, another that would have to is refused. Functions throw
+/// std::invalid_argument for wrong arguments and std::runtime_error for a call at the wrong time, and change nothing
+/// then.
+class BatchCalls {
+ public:
+  using Poll = WorkerQueue::Poll;
+  /// Keeps the memory of a call's outputs alive while threads may write to it.
+  using Memory = std::shared_ptr<void>;
+
+  /// See AtariBatch.
+  BatchCalls(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, std::size_t num_envs,
+             std::size_t num_threads, int first_cpu, SimdLevel level);
+
+  /// What it says about environments is up to date while none is under way; see finish_all().
+  AtariBatch& batch() { return batch_; }
+  const AtariBatch& batch() const { return batch_; }
+
+  /// Resets some environments and waits for it, after all that is under way, whose results are lost. If `poll` throws,
+  /// the reset goes on by itself.
+  void reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds, AtariBatch::Outputs outputs,
+             Memory memory, Poll poll);
+
+  /// Begins to step some environments. Waits for a reset that goes on by itself.
+  void send(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions, AtariBatch::Outputs outputs,
+            Memory memory, Poll poll);
+
+  /// Waits for the oldest step and returns its memory. If `poll` throws, the step is still the oldest one. Rethrows
+  /// the first exception of an environment.
+  Memory receive(Poll poll);
+
+  /// Waits for all that is under way and forgets the results.
+  void finish_all(Poll poll);
+
+  /// Whether no step is under way. A reset may be, if `poll` ended the wait for it.
+  bool is_idle() const;
+
+ private:
+  struct Call {
+    AtariBatch::Call job;
+    std::vector<std::int64_t> env_ids;
+    Memory memory;
+    bool is_reset;
+  };
+
+  void require_env_ids(std::span<const std::int64_t> env_ids) const;
+  void require_actions(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions) const;
+  void require_can_step(std::span<const std::int64_t> env_ids) const;
+  void add(AtariBatch::Call job, std::span<const std::int64_t> env_ids, Memory memory, bool is_reset);
+  Memory finish_first(std::unique_lock<std::mutex>& lock, Poll poll);
+  void finish_resets(std::unique_lock<std::mutex>& lock, Poll poll);
+  void finish_all(std::unique_lock<std::mutex>& lock, Poll poll);
+
+  mutable std::mutex mutex_;  // guards the members below, but not the batch
+  std::vector<bool> is_under_way_;
+  bool is_waiting_ = false;
+  std::deque<Call> calls_;
+  AtariBatch batch_;  // last: its threads write to the memory of calls_ until they end
+};
+
+}  // namespace rndfast
