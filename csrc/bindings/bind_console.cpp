@@ -96,7 +96,7 @@ class Console {
 
   py::array_t<std::uint8_t> ram() const {
     const auto bytes = console_->atari().ram();
-    return py::array_t<std::uint8_t>({static_cast<py::ssize_t>(bytes.size())}, bytes.data());
+    return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes.size()), bytes.data());
   }
 
   py::array_t<std::uint8_t> screen() {

@@ -71,7 +71,8 @@ Taps area_taps(std::size_t index, std::size_t source, const Scale& scale) {
     taps.push_back({static_cast<std::size_t>(position), static_cast<float>(share / size)});
   };
   if (whole_begin - begin > kNegligible) add(whole_begin - 1.0, whole_begin - begin);
-  for (double position = whole_begin; position < whole_end; position += 1.0) add(position, 1.0);
+  const auto num_whole = static_cast<int>(whole_end - whole_begin);
+  for (int i = 0; i < num_whole; ++i) add(whole_begin + i, 1.0);
   if (end - whole_end > kNegligible) add(whole_end, std::min({end - whole_end, 1.0, size}));
   return taps;
 }

@@ -23,7 +23,7 @@ GameConsole switched_on_console(const Game& game, std::span<const std::uint8_t> 
   return console;
 }
 
-const EnvSettings& checked(const EnvSettings& settings) {
+EnvSettings checked(const EnvSettings& settings) {
   if (settings.pool_before_grey && settings.ale_compatible) {
     throw std::invalid_argument("pool_before_grey must be False with ale_compatible: ale-py turns frames grey first");
   }
