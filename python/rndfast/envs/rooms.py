@@ -14,8 +14,8 @@ class Rooms:
     """Rooms of the games under way, and the first visit ever to each.
 
     ``visited``: ``(N, 256)`` bool. ``first_visits``: ``(256,)`` int64, transitions over all
-    environments up to the step that ended there; `NEVER` before. Both are empty of rooms where the
-    game has none.
+    environments up to the step that ended there; `NEVER` before. In games whose rooms are not
+    known, no room is ever marked.
 
     Args:
         num_envs: N.
@@ -33,7 +33,7 @@ class Rooms:
         is_over: NDArray[np.bool_],
         transitions: int,
     ) -> list[int]:
-        """Take in a step of some environments.
+        """Mark the rooms that a step of some environments has shown.
 
         Args:
             envs: The environments.
@@ -41,7 +41,7 @@ class Rooms:
                 ``final_info``.
             ended: ``(n,)``: whose episode ended.
             is_over: ``(n,)``: of these, whose game did.
-            transitions: Up to this step.
+            transitions: Transitions over all environments up to this step.
 
         Returns:
             The number of rooms of each game that ended.
@@ -59,7 +59,7 @@ class Rooms:
 
 
 def earliest_visits(first_visits: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """``(256,)``: first visits of several processes' environments together."""
+    """``(256,)``: the earliest of several processes' first visits to each room."""
     visits = np.stack(first_visits)
     earliest = np.where(visits == NEVER, np.iinfo(np.int64).max, visits).min(axis=0)
     found: NDArray[np.int64] = np.where((visits != NEVER).any(axis=0), earliest, NEVER)
