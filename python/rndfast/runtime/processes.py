@@ -198,7 +198,8 @@ class Ranks:
         for count, mean, m2 in parts:
             merged = merge_moments(merged, (count, mean.reshape(shape), m2.reshape(shape)))
         count, mean, m2 = merged
-        moments.set_state(count=count, mean=mean, m2=m2)
+        # arrays, also of a single number, of which NumPy makes a scalar
+        moments.set_state(count=count, mean=np.asarray(mean), m2=np.asarray(m2))
 
     def gather(self, value: Value) -> list[Value] | None:
         """On rank 0, a value of every rank, in order; None on the others. It is pickled."""
@@ -274,5 +275,5 @@ def merge_moments(one: Moments, other: Moments) -> Moments:
     return (
         total,
         mean + delta * (other_count / total),
-        m2 + other_m2 + np.square(delta) * (count * other_count / total),
+        m2 + (other_m2 + np.square(delta) * (count * other_count / total)),
     )
