@@ -43,6 +43,7 @@ def test_a_configuration_of_the_version_before_is_read(run_dir: Path) -> None:
     assert (config.env.num_envs, config.ppo.max_grad_norm) == (2, 0.5)
     atari = config.atari
     assert (atari.frameskip, atari.stack_num, atari.noop_max) == (2, 2, 3)
+    assert not atari.pool_before_grey  # which there was not: what the agent saw stays as it was
     assert (atari.img_height, atari.img_width) == (52, 44)
     assert (atari.max_num_frames_per_episode, atari.episodic_life) == (20, True)
     assert "[atari]\nframeskip = 2\n" in to_toml(config)

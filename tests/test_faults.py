@@ -120,6 +120,7 @@ def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyP
             "num_envs": 128,
             "frameskip": 4,
             "maxpool": True,
+            "pool_before_grey": True,
             "grayscale": True,
             "img_height": 84,
             "img_width": 84,

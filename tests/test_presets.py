@@ -25,6 +25,7 @@ PAPER: Rows = {
     "reward_clipping": (True, "paper; atari_wrappers.py: ClipReward, the sign"),
     "frameskip": (4, "paper: frames skip"),
     "maxpool": (True, "paper: max over the last two frames"),
+    "pool_before_grey": (True, "atari_wrappers.py: MaxAndSkipEnv, then WarpFrame"),
     "grayscale": (True, "paper"),
     "img_height": (84, "paper: (84, 84)"),
     "img_width": (84, "paper: (84, 84)"),
@@ -77,6 +78,7 @@ LAPTOP: Rows = PAPER | {
 
 # where a row is the paper's, the script has the same number
 CLEANRL: Rows = PAPER | {
+    "pool_before_grey": (False, "EnvPool: the console's greys, then their maximum"),
     "max_num_frames_per_episode": (108_000, "EnvPool's default: 27,000 steps"),
     "noop_max": (30, "EnvPool's default"),
     "use_fire_reset": (True, "EnvPool's default"),

@@ -81,6 +81,9 @@ class AtariConfig:
     """Emulated frames per step; the action is repeated."""
     maxpool: bool = True
     """Take the pixel-wise maximum of the last two frames of a step."""
+    pool_before_grey: bool = True
+    """Take that maximum of red, green and blue, then turn the picture grey, as the authors do;
+    otherwise of the greys, as ale-py does."""
     grayscale: bool = True
     """Grey frames; otherwise RGB."""
     img_height: int = 84
@@ -354,7 +357,7 @@ def from_toml(text: str, base: Config | None = None) -> Config:
 
 
 def _move_atari_settings(tables: dict[str, dict[str, Any]]) -> None:
-    """Put what earlier versions wrote into ``[env]`` where it stands now."""
+    """Put what earlier versions wrote into ``[env]`` where it stands now; they pooled greys."""
     env = tables.get("env", {})
     for name in [setting.name for setting in dataclasses.fields(AtariConfig)]:
         if name in env:
@@ -362,6 +365,7 @@ def _move_atari_settings(tables: dict[str, dict[str, Any]]) -> None:
             if name in atari:
                 raise ValueError(f"{name} must stand in [atari] alone, got it in [env] as well")
             atari[name] = env.pop(name)
+            atari.setdefault("pool_before_grey", False)
 
 
 def load_run_config(run_dir: Path) -> Config:

@@ -50,6 +50,7 @@ PRESETS: dict[Preset, Config] = {
     # the settings of the common single-file PyTorch script (cleanrl's ppo_rnd_envpool.py)
     "cleanrl": Config(
         atari=AtariConfig(
+            pool_before_grey=False,
             max_num_frames_per_episode=108_000,
             noop_max=30,
             use_fire_reset=True,
