@@ -253,11 +253,11 @@ class RunConfig:
     """Transitions to train on, summed over environments (30,000 rollouts of 128 x 128)."""
     seed: int = 1
     """Seed of networks, actions and environments; environment i gets its own."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the networks live."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of the networks' passes: bfloat16 where the hardware has it (auto). Weights and
-    statistics stay float32 and float64."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the networks live: a CUDA GPU if there is one (auto). mps, an Apple GPU, is slow."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """Number format of the networks' passes: bfloat16 where the hardware has it (auto); tf32 is a
+    CUDA GPU's. Last layers, weights and statistics stay float32 and float64."""
     num_threads: int = 0
     """Threads of each process for emulation, kernels and network passes; 0: one per core. Results
     do not depend on it on the CPU."""
@@ -265,7 +265,9 @@ class RunConfig:
     """Emulate one half of the environments while the other half's actions are chosen; changes no
     result."""
     graphs: bool = True
-    """On a GPU, replay passes as captured graphs; without, to look for faults, it is slower."""
+    """On a CUDA GPU, replay passes as captured graphs. Off, to look for faults, it is slower."""
+    deterministic: bool = False
+    """On a CUDA GPU, choose kernels that repeat a run bit for bit; a CPU always repeats it."""
     micro_batch_size: int = 128
     """Largest number of observations that pass through a network at once on the CPU; changes
     rounding only."""
@@ -352,6 +354,7 @@ def from_toml(text: str, base: Config | None = None) -> Config:
         if not isinstance(values, dict):
             raise ValueError(f"[{name}] must be a table, got {values!r}")
     _move_atari_settings(tables)
+    tables.get("run", {}).pop("cuda_graphs", None)  # an earlier version's: graphs need no asking
     sections = {name: _replace(getattr(base, name), values) for name, values in tables.items()}
     return dataclasses.replace(base, **sections)
 

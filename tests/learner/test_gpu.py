@@ -47,7 +47,7 @@ class Iteration(NamedTuple):
 def learner_on(
     kind: str, config: Config, env: SameStepEnv
 ) -> Iterator[tuple[Agent, Rollout, Backend]]:
-    compute = CpuCompute(config.run) if kind == "cpu" else GpuCompute(config.run, device=CPU)
+    compute = CpuCompute(config.run) if kind == "cpu" else GpuCompute(config.run, CPU)
     with compute:
         yield make_learner(config, env, compute)
 
@@ -174,7 +174,7 @@ def test_from_a_state_it_goes_on_as_it_would_have(policy: str) -> None:
                 state = {name: array.copy() for name, array in rollout.state().items()}
                 other_rollout = Rollout(config)
                 other_rollout.load_state(state)
-                compute = GpuCompute(config.run, device=CPU)
+                compute = GpuCompute(config.run, CPU)
                 other_backend = GpuBackend(config, agent, other_rollout, compute)
                 other_backend.load_state(observed)
                 return iterate(config, env, other_rollout, other_backend)

@@ -22,9 +22,9 @@ class BenchArguments:
     num_threads: int = 0
     """Threads of every contestant; 0: one per core, and what PyTorch takes by itself for the plain
     implementation."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks live."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     """Number format of the networks' passes beside float32, which is always measured; auto:
     bfloat16 where the hardware has it."""
     output: Path = Path("bench")

@@ -44,7 +44,7 @@ from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments, start_episodes
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
-from rndfast.runtime.compute import open_compute, resolve_precision, usable_cores
+from rndfast.runtime.compute import open_compute, resolve_precision, resolved, usable_cores
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.timeline import PHASES, Timeline
 
@@ -63,7 +63,7 @@ BATCHES_PER_ROUND = {OURS: 24, "ale-py": 6, "envpool": 6}
 
 Work = Callable[[], object]
 View = Callable[[str], None]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 def bench(arguments: BenchArguments) -> None:
@@ -98,10 +98,12 @@ def bench_config(arguments: BenchArguments) -> Config:
         env=EnvConfig(num_envs=num_envs),
         ppo=PpoConfig(rollout_steps=steps, update_epochs=epochs),
         rnd=RndConfig(obs_norm_steps=steps),
-        run=RunConfig(
-            device=arguments.device,
-            num_threads=arguments.num_threads,
-            precision=arguments.precision,
+        run=resolved(
+            RunConfig(
+                device=arguments.device,
+                num_threads=arguments.num_threads,
+                precision=arguments.precision,
+            )
         ),
     )
 

@@ -22,6 +22,7 @@ from torch.distributions import Categorical
 
 from rndfast.config import Config
 from rndfast.envs.games import parse_game
+from rndfast.runtime.compute import resolve_device
 
 # --- networks ---------------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class PlainLearner:
         rnd = config.rnd
         size = (config.atari.img_height, config.atari.img_width)
         self.config = config
-        self.device = torch.device(config.run.device)
+        self.device = torch.device(resolve_device(config.run))
         self.num_actions = num_actions
         self.policy = PlainPolicy(num_actions, *size).to(self.device)
         self.target, self.predictor = (

@@ -94,9 +94,9 @@ class ProfileArguments:
     """Parallel environments."""
     rollout_steps: int | None = None
     """Steps of each environment per rollout."""
-    device: Literal["cpu", "cuda"] | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
     """Where the networks live."""
-    precision: Literal["auto", "float32", "bfloat16"] | None = None
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] | None = None
     """Number format of the networks' passes."""
     num_threads: int | None = None
     """Threads for emulation, kernels and network passes; 0: one per core."""

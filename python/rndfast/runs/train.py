@@ -17,7 +17,7 @@ from rndfast.runs.directory import RunRecorder, new_run_dir, start_run_dir
 from rndfast.runs.figures import episode_metrics, reward_metrics, time_metrics, value_metrics
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.state import episode_seed, load_run_state, run_state
-from rndfast.runtime.compute import open_compute, resolve_precision
+from rndfast.runtime.compute import open_compute, resolved
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.processes import Ranks
 from rndfast.runtime.timeline import Timeline
@@ -53,8 +53,8 @@ def train(
     """
     run = config.run
     timeline = timeline or Timeline()
-    precision = resolve_precision(run)
-    config = dataclasses.replace(config, run=dataclasses.replace(run, precision=precision))
+    config = dataclasses.replace(config, run=resolved(run))
+    run = config.run
     with (
         Interruption() as interruption,
         Ranks(run.device, num_minibatches=config.ppo.num_minibatches) as ranks,
@@ -66,8 +66,8 @@ def train(
         checkpoint = start_run_dir(config, resume, say) if is_writer else None
         checkpoint = ranks.broadcast(checkpoint)
         say(
-            f"networks: {precision} on {run.device}; {ranks.world_size} processes of "
-            f"{compute.num_threads} threads"
+            f"networks: {run.precision} on {run.device}; threads: {compute.num_threads}"
+            + (f" in each of {ranks.world_size} processes" if ranks.world_size > 1 else "")
         )
         if env.traced_threads is not None:
             timeline.watch("env", env.traced_threads)

@@ -7,6 +7,7 @@ graph (`GpuCompute`).
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,16 +33,40 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def resolve_precision(config: RunConfig) -> Literal["float32", "bfloat16"]:
+def resolve_device(config: RunConfig) -> Literal["cpu", "cuda", "mps"]:
+    """The device that ``config.device`` stands for here.
+
+    Raises:
+        ValueError: It is not here.
+    """
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    is_here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if not is_here[config.device]:
+        raise ValueError(
+            f"device is {config.device!r}, but torch sees no such device here; use --device cpu"
+        )
+    return config.device
+
+
+def resolve_precision(config: RunConfig) -> Literal["float32", "tf32", "bfloat16"]:
     """The number format that ``config.precision`` stands for here.
 
     ``"auto"`` is bfloat16 where the device multiplies it in hardware, which is at least twice as
     fast; elsewhere it is emulated, and many times slower than float32.
+
+    Raises:
+        ValueError: The device has no such format, or is not here.
     """
+    device = resolve_device(config)
+    if config.precision == "tf32" and device != "cuda":
+        raise ValueError(f"precision 'tf32' is a CUDA GPU's alone, and the device is {device!r}")
     if config.precision != "auto":
         return config.precision
-    if config.device == "cuda":
+    if device == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device == "mps":
+        has_bfloat16 = False
     else:
         capabilities = torch.cpu.get_capabilities()
         has_bfloat16 = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
@@ -56,7 +81,7 @@ class Compute:
     operation, as the threads inside one would.
 
     Args:
-        config: ``precision`` and ``num_threads`` are read.
+        config: ``device``, ``precision`` and ``num_threads`` are read.
         device: Where the networks live.
         timeline: Where the time that work takes is noted; None: a new one.
         ranks: The processes of the run; None: as the environment variables say.
@@ -71,9 +96,9 @@ class Compute:
     ) -> None:
         self.device = device
         self.timeline = timeline or Timeline()
-        self.ranks = ranks or Ranks(config.device)
-        is_bfloat16 = resolve_precision(config) == "bfloat16"
-        self.dtype = torch.bfloat16 if is_bfloat16 else torch.float32
+        self.ranks = ranks or Ranks(device.type)
+        self.precision = resolve_precision(config)
+        self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self.num_threads = config.num_threads or max(
             1, usable_cores() // self.ranks.local_world_size
         )
@@ -154,37 +179,49 @@ class CpuCompute(Compute):
 class GpuCompute(Compute):
     """A device that computes whole batches, and replays what it has captured.
 
+    While it is open, torch computes on CUDA GPUs as ``config`` says: tf32 or not, and with kernels
+    that repeat their results or with those that are the fastest.
+
     Args:
-        config: Also ``graphs`` is read.
-        timeline: As of `Compute`.
-        ranks: As of `Compute`.
+        config: Also ``graphs`` and ``deterministic`` are read.
         device: Another device than CUDA's runs the same code without graphs; the tests take the
             CPU.
-
-    Raises:
-        ValueError: CUDA is asked for and not available.
+        timeline: As of `Compute`.
+        ranks: As of `Compute`.
     """
 
     def __init__(
         self,
         config: RunConfig,
+        device: torch.device,
         timeline: Timeline | None = None,
         ranks: Ranks | None = None,
-        device: torch.device | None = None,
     ) -> None:
-        if device is None and not torch.cuda.is_available():
-            raise ValueError(
-                "device is 'cuda', but torch sees no CUDA device here; use --device cpu"
-            )
-        super().__init__(config, device or torch.device("cuda"), timeline, ranks)
-        self.is_cuda = self.device.type == "cuda"
-
+        super().__init__(config, device, timeline, ranks)
+        self.is_cuda = device.type == "cuda"
         self._uses_graphs = self.is_cuda and config.graphs
         self._graph_pool: Any = None
+        self._is_deterministic = config.deterministic
 
     def __enter__(self) -> GpuCompute:
         super().__enter__()
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        self._flags_before = (
+            matmul.allow_tf32,
+            cudnn.allow_tf32,
+            cudnn.benchmark,
+            cudnn.deterministic,
+        )
+        matmul.allow_tf32 = cudnn.allow_tf32 = self.precision == "tf32"
+        cudnn.benchmark, cudnn.deterministic = not self._is_deterministic, self._is_deterministic
         return self
+
+    def __exit__(self, *exception: object) -> None:
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = (
+            self._flags_before
+        )
+        super().__exit__(*exception)
 
     def captured(self, function: Callable[[], None]) -> Captured:
         """A function that is captured as a graph in its second call, if graphs are used.
@@ -235,12 +272,24 @@ class Captured:
             graph.replay()  # capturing ran nothing
 
 
+def resolved(config: RunConfig) -> RunConfig:
+    """The settings with the device and the number format that ``"auto"`` stands for here.
+
+    Raises:
+        ValueError: As of `resolve_precision`.
+    """
+    device, precision = resolve_device(config), resolve_precision(config)
+    return dataclasses.replace(config, device=device, precision=precision)
+
+
 def open_compute(
     config: RunConfig, timeline: Timeline | None = None, ranks: Ranks | None = None
 ) -> CpuCompute | GpuCompute:
-    """The kind that ``config.device`` asks for; see `CpuCompute` and `GpuCompute`."""
-    kind = CpuCompute if config.device == "cpu" else GpuCompute
-    return kind(config, timeline, ranks)
+    """The kind for the device that the settings stand for; see `CpuCompute` and `GpuCompute`."""
+    device = resolve_device(config)
+    if device == "cpu":
+        return CpuCompute(config, timeline, ranks)
+    return GpuCompute(config, torch.device(device), timeline, ranks)
 
 
 def as_numpy(tensor: Tensor) -> NDArray[np.generic]:

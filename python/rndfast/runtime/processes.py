@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class Ranks:
 
     def __init__(
         self,
-        device: Literal["cpu", "cuda"],
+        device: str,
         *,
         num_minibatches: int = 1,
         timeout_s: float = TIMEOUT_S,
