@@ -35,6 +35,7 @@ SWCHA, SWCHB, INTIM, INSTAT, TIM1T = 0x0280, 0x0282, 0x0284, 0x0285, 0x0294
 # opcodes; operands are immediate where the name does not say otherwise
 LDA, LDX, LDY, LDA_ZP, LDA_ABS, LDX_ABS, LDY_ABS = 0xA9, 0xA2, 0xA0, 0xA5, 0xAD, 0xAE, 0xAC
 STA_ZP, STX_ZP, STY_ZP, STA_ZP_X, STA_ABS, INC_ZP, DEC_ZP = 0x85, 0x86, 0x84, 0x95, 0x8D, 0xE6, 0xC6
+LDA_ABS_X, LDA_ABS_Y, LDA_INDIRECT_Y, STA_ABS_X = 0xBD, 0xB9, 0xB1, 0x9D
 BPL, BMI, BNE, BEQ, BIT_ABS, DEX, DEY, TXS, TSX = (
     0x10,
     0x30,
@@ -260,8 +261,14 @@ def interrupt(rng: random.Random) -> bytes:
 
 def hop(rng: random.Random) -> bytes:
     """Call the subroutine at the image's end in any of its mirrors."""
-    mirror = rng.choice((0x1000, 0x3000, 0x5000, 0x9000, 0xB000, 0xF000))
-    return bytes((JSR,)) + word(mirror | SUBROUTINE)
+    return bytes((JSR,)) + word(rng.choice(MIRRORS) | SUBROUTINE)
+
+
+def hop_by_pointer(rng: random.Random) -> bytes:
+    """Do so by way of a JMP () whose pointer is in RAM or in ROM."""
+    low, high = word(rng.choice(MIRRORS) | SUBROUTINE)
+    set_pointer = bytes((LDA, low, STA_ZP, POINTER, LDA, high, STA_ZP, POINTER + 1))
+    return set_pointer + bytes((JSR,)) + word(rng.choice(MIRRORS) | rng.choice(TRAMPOLINES))
 
 
 def jam_at_times(rng: random.Random) -> bytes:
@@ -295,8 +302,18 @@ def hang_at_times(rng: random.Random) -> bytes:
 
 # --- programs ---
 
+MIRRORS = (0x1000, 0x3000, 0x5000, 0x9000, 0xB000, 0xF000)
 SUBROUTINE = 0x0FE0  # offset within a bank; TAIL is a subroutine, and BRK's handler
-TAIL = bytes((STA_ZP, COLUP0 + 3, INC_ZP, 0xF0, RTS, NOP, RTI)).ljust(26, bytes((NOP,)))
+POINTER = 0xF4  # in RAM
+TRAMPOLINES = (SUBROUTINE + 7, SUBROUTINE + 10, SUBROUTINE + 13)  # pointers in RAM, its mirror, ROM
+TAIL = (
+    bytes((STA_ZP, COLUP0 + 3, INC_ZP, 0xF0, RTS, NOP, RTI))
+    + b"".join(
+        bytes((JMP_INDIRECT,)) + word(pointer)
+        for pointer in (POINTER, 0x0900 | POINTER, START + SUBROUTINE + 16)
+    )
+    + word(START + SUBROUTINE)
+).ljust(26, bytes((NOP,)))
 TIA_PIECES: dict[Piece, float] = {
     write_any: 4,
     write_graphics: 8,
@@ -317,6 +334,7 @@ PIECES: dict[str, dict[Piece, float]] = {
     "endless": TIA_PIECES | {linger: 2, hang_at_times: 0.05, end_picture: 0.1},
     "timer": {use_timer: 8, count_down: 3, write_graphics: 2, delay: 2, wait_for_line: 0.5},
     "long": TIA_PIECES | {wait_for_line: 12},
+    "pointers": {hop_by_pointer: 3, write_graphics: 4, read_collisions: 2, delay: 2},
     "elsewhere": {call_ram: 1, interrupt: 3, hop: 3, write_graphics: 4, read_collisions: 2},
 }
 
@@ -398,7 +416,21 @@ SIGNATURES = {"E0": bytes((0x8D, 0xE0, 0x1F)), "FE": bytes((0x20, 0x00, 0xD0, 0x
 CHUNK = 64
 
 
-def banked_program(rng: random.Random, scheme: str) -> Program:
+def touch_hot_spot(rng: random.Random, spot: int) -> bytes:
+    """Read or write a hot spot."""
+    return bytes((rng.choice((BIT_ABS, LDA_ABS, STA_ABS)),)) + word(spot)
+
+
+def touch_indexed(rng: random.Random, spot: int) -> bytes:
+    """Do so with an index."""
+    index = rng.randrange(256)
+    load, indexed = rng.choice(((LDX, LDA_ABS_X), (LDX, STA_ABS_X), (LDY, LDA_ABS_Y)))
+    return bytes((load, index, indexed)) + word(spot - index)
+
+
+def banked_program(
+    rng: random.Random, scheme: str, touch: Callable[[random.Random, int], bytes]
+) -> Program:
     """Fill every bank with chunks of equal size; most of them end by touching a hot spot.
 
     Wherever that leads, the next chunk begins there. The last chunk jumps back to the first.
@@ -409,16 +441,21 @@ def banked_program(rng: random.Random, scheme: str) -> Program:
     pieces = {piece: weight for piece, weight in TIA_PIECES.items() if piece is not write_any}
     pieces |= {read_cartridge_ram: 4, end_picture: 0.2} if free_from else {end_picture: 0.2}
     image = b""
-    for _ in range(BANKS[scheme]):
+    for bank in range(BANKS[scheme]):
         base = 0xFC00 if scheme == "E0" else 0x10000 - bank_bytes
         code = rng.randbytes(1) * free_from if scheme.endswith("SC") else rng.randbytes(free_from)
         while len(code) < bank_bytes - tail_bytes - CHUNK:
             begin = frame_start(rng) if rng.random() < 0.05 else b""
             spot = rng.choice((0x1000, 0xF000, 0xD000)) | rng.choice(HOT_SPOTS[scheme])
-            touch = bytes((rng.choice((BIT_ABS, LDA_ABS, STA_ABS)),)) + word(spot)
-            end = touch if rng.random() < 0.7 else bytes((NOP,)) * 3
-            middle = fill(rng, pieces, CHUNK - len(begin) - 3)
-            code += (begin + middle).ljust(CHUNK - 3, bytes((NOP,))) + end
+            end = touch(rng, spot)
+            if rng.random() >= 0.7:
+                end = bytes((NOP,)) * len(end)
+            middle = fill(rng, pieces, CHUNK - len(begin) - len(end))
+            code += (begin + middle).ljust(CHUNK - len(end), bytes((NOP,))) + end
+        if scheme == "E0" and bank < BANKS[scheme] - 1 and rng.random() < 0.7:
+            end = run_on(rng)  # into any slice that happens to be next to this one
+            image += code.ljust(bank_bytes - len(end), bytes((NOP,))) + end
+            continue
         page = rng.choice((0x1000, 0xF000, 0xD000)) if scheme in ("FE", "F8") else START
         first = page | (base & 0xFFF) + free_from
         code += frame_start(rng).ljust(CHUNK - 3, bytes((NOP,))) + bytes((JMP,)) + word(first)
@@ -435,6 +472,19 @@ def banked_program(rng: random.Random, scheme: str) -> Program:
     return Program(image, scheme)
 
 
+def run_on(rng: random.Random) -> bytes:
+    """Return an instruction for the very end of a slice."""
+    return rng.choice(
+        (
+            bytes((LDA_INDIRECT_Y, ram(rng))),
+            bytes((LDA_ABS_X,)) + word(rng.choice((0x80, 0x1000, 0xF000)) + rng.randrange(0x100)),
+            bytes((STA_ABS,)) + word(rng.choice((COLUP0, GRP0, 0x0180, 0x0280))),
+            bytes((LDA_ZP, ram(rng))),
+            bytes((NOP,)),
+        )
+    )
+
+
 def read_cartridge_ram(rng: random.Random) -> bytes:
     """Write to the first 256 bytes of the cartridge and read from them: RAM or fetchers."""
     write = bytes((LDA, rng.randrange(256), STA_ABS)) + word(START | rng.randrange(0x100))
@@ -443,7 +493,7 @@ def read_cartridge_ram(rng: random.Random) -> bytes:
     )
 
 
-KINDS = (*PIECES, "chaos", *HOT_SPOTS)
+KINDS = (*PIECES, "chaos", *HOT_SPOTS, "indexed")
 
 
 def make_program(kind: str, seed: int) -> Program:
@@ -451,7 +501,11 @@ def make_program(kind: str, seed: int) -> Program:
     rng = random.Random(f"{kind} {seed}")
     if kind in PIECES:
         return plain_program(rng, PIECES[kind])
-    return chaos(rng) if kind == "chaos" else banked_program(rng, kind)
+    if kind == "chaos":
+        return chaos(rng)
+    if kind == "indexed":
+        return banked_program(rng, rng.choice(list(HOT_SPOTS)), touch_indexed)
+    return banked_program(rng, kind, touch_hot_spot)
 
 
 def difference(program: Program, seed: int) -> str | None:
