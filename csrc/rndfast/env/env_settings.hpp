@@ -22,7 +22,7 @@ inline constexpr std::array<std::string_view, 3> kAutoresetNames = {"NextStep", 
 /// The defaults are those of the environments that ale-py registers as v5. rndfast.AtariVectorEnv documents each.
 struct EnvSettings {
   float repeat_action_probability = 0.25F;
-  std::optional<std::int16_t> mode;                   // the game's default if absent
+  std::optional<std::int16_t> mode = std::nullopt;    // the game's default if absent
   std::uint8_t difficulty = 0;                        // both switches at B, also where the game's list lacks this
   std::int32_t max_num_frames_per_episode = 108'000;  // counted from the first step
   std::int32_t frameskip = 4;
