@@ -260,13 +260,15 @@ def interrupt(rng: random.Random) -> bytes:
 
 
 def hop(rng: random.Random) -> bytes:
-    """Call the subroutine at the image's end in any of its mirrors, at times by JMP ()."""
-    mirror = rng.choice((0x1000, 0x3000, 0x5000, 0x9000, 0xB000, 0xF000))
-    if rng.random() < 0.5:
-        return bytes((JSR,)) + word(mirror | SUBROUTINE)
-    low, high = word(rng.choice((0x1000, 0x7000, 0xF000)) | SUBROUTINE)
+    """Call the subroutine at the image's end in any of its mirrors."""
+    return bytes((JSR,)) + word(rng.choice(MIRRORS) | SUBROUTINE)
+
+
+def hop_by_pointer(rng: random.Random) -> bytes:
+    """Do so by way of a JMP () whose pointer is in RAM or in ROM."""
+    low, high = word(rng.choice(MIRRORS) | SUBROUTINE)
     set_pointer = bytes((LDA, low, STA_ZP, POINTER, LDA, high, STA_ZP, POINTER + 1))
-    return set_pointer + bytes((JSR,)) + word(mirror | rng.choice(TRAMPOLINES))
+    return set_pointer + bytes((JSR,)) + word(rng.choice(MIRRORS) | rng.choice(TRAMPOLINES))
 
 
 def jam_at_times(rng: random.Random) -> bytes:
@@ -300,9 +302,10 @@ def hang_at_times(rng: random.Random) -> bytes:
 
 # --- programs ---
 
+MIRRORS = (0x1000, 0x3000, 0x5000, 0x9000, 0xB000, 0xF000)
 SUBROUTINE = 0x0FE0  # offset within a bank; TAIL is a subroutine, and BRK's handler
 POINTER = 0xF4  # in RAM
-TRAMPOLINES = (SUBROUTINE + 7, SUBROUTINE + 10, SUBROUTINE + 13)  # by RAM, its mirror, and ROM
+TRAMPOLINES = (SUBROUTINE + 7, SUBROUTINE + 10, SUBROUTINE + 13)  # pointers in RAM, its mirror, ROM
 TAIL = (
     bytes((STA_ZP, COLUP0 + 3, INC_ZP, 0xF0, RTS, NOP, RTI))
     + b"".join(
@@ -331,6 +334,7 @@ PIECES: dict[str, dict[Piece, float]] = {
     "endless": TIA_PIECES | {linger: 2, hang_at_times: 0.05, end_picture: 0.1},
     "timer": {use_timer: 8, count_down: 3, write_graphics: 2, delay: 2, wait_for_line: 0.5},
     "long": TIA_PIECES | {wait_for_line: 12},
+    "pointers": {hop_by_pointer: 3, write_graphics: 4, read_collisions: 2, delay: 2},
     "elsewhere": {call_ram: 1, interrupt: 3, hop: 3, write_graphics: 4, read_collisions: 2},
 }
 
@@ -412,7 +416,21 @@ SIGNATURES = {"E0": bytes((0x8D, 0xE0, 0x1F)), "FE": bytes((0x20, 0x00, 0xD0, 0x
 CHUNK = 64
 
 
-def banked_program(rng: random.Random, scheme: str) -> Program:
+def touch_hot_spot(rng: random.Random, spot: int) -> bytes:
+    """Read or write a hot spot."""
+    return bytes((rng.choice((BIT_ABS, LDA_ABS, STA_ABS)),)) + word(spot)
+
+
+def touch_indexed(rng: random.Random, spot: int) -> bytes:
+    """Do so with an index."""
+    index = rng.randrange(256)
+    load, indexed = rng.choice(((LDX, LDA_ABS_X), (LDX, STA_ABS_X), (LDY, LDA_ABS_Y)))
+    return bytes((load, index, indexed)) + word(spot - index)
+
+
+def banked_program(
+    rng: random.Random, scheme: str, touch: Callable[[random.Random, int], bytes]
+) -> Program:
     """Fill every bank with chunks of equal size; most of them end by touching a hot spot.
 
     Wherever that leads, the next chunk begins there. The last chunk jumps back to the first.
@@ -429,7 +447,9 @@ def banked_program(rng: random.Random, scheme: str) -> Program:
         while len(code) < bank_bytes - tail_bytes - CHUNK:
             begin = frame_start(rng) if rng.random() < 0.05 else b""
             spot = rng.choice((0x1000, 0xF000, 0xD000)) | rng.choice(HOT_SPOTS[scheme])
-            end = touch(rng, spot) if rng.random() < 0.7 else b""
+            end = touch(rng, spot)
+            if rng.random() >= 0.7:
+                end = bytes((NOP,)) * len(end)
             middle = fill(rng, pieces, CHUNK - len(begin) - len(end))
             code += (begin + middle).ljust(CHUNK - len(end), bytes((NOP,))) + end
         if scheme == "E0" and bank < BANKS[scheme] - 1 and rng.random() < 0.7:
@@ -450,19 +470,6 @@ def banked_program(rng: random.Random, scheme: str) -> Program:
     if scheme == "DPC":
         image += rng.randbytes(2048 + 255)
     return Program(image, scheme)
-
-
-def touch(rng: random.Random, spot: int) -> bytes:
-    """Read or write a hot spot, perhaps indexed."""
-    plain = rng.choice((BIT_ABS, LDA_ABS, LDX_ABS, STA_ABS))
-    index = rng.randrange(256)
-    load, indexed = rng.choice(((LDX, LDA_ABS_X), (LDX, STA_ABS_X), (LDY, LDA_ABS_Y)))
-    return rng.choice(
-        (
-            bytes((plain,)) + word(spot),
-            bytes((load, index, indexed)) + word(spot - index),
-        )
-    )
 
 
 def run_on(rng: random.Random) -> bytes:
@@ -486,7 +493,7 @@ def read_cartridge_ram(rng: random.Random) -> bytes:
     )
 
 
-KINDS = (*PIECES, "chaos", *HOT_SPOTS)
+KINDS = (*PIECES, "chaos", *HOT_SPOTS, "indexed")
 
 
 def make_program(kind: str, seed: int) -> Program:
@@ -494,7 +501,11 @@ def make_program(kind: str, seed: int) -> Program:
     rng = random.Random(f"{kind} {seed}")
     if kind in PIECES:
         return plain_program(rng, PIECES[kind])
-    return chaos(rng) if kind == "chaos" else banked_program(rng, kind)
+    if kind == "chaos":
+        return chaos(rng)
+    if kind == "indexed":
+        return banked_program(rng, rng.choice(list(HOT_SPOTS)), touch_indexed)
+    return banked_program(rng, kind, touch_hot_spot)
 
 
 def difference(program: Program, seed: int) -> str | None:

@@ -79,7 +79,6 @@ class Decoder {
     } else if (rule.mode == Mode::rel) {
       return decode_branch(rule, offset, operand);
     } else if (rule.mode == Mode::zp && (operand & 0x80) == 0) {
-      if (rule.num_handlers < 2) return {kHandler_bus, 0};
       ++handler;
       if (rule.num_handlers > 2 && (operand & 0x3F) == tia::WSYNC) ++handler;
     }

@@ -3,8 +3,8 @@
 // reads and writes at once.
 //
 // Two interpreters are written from one table, opcodes.py. This one runs instructions decoded beforehand, as long as
-// they lie in ordinary ROM and touch only RAM, ordinary ROM and the chips. Everything else, from bank switching to code
-// in RAM, it leaves to bus_interpreter.hpp, one instruction at a time.
+// they lie in ordinary ROM. What it has no handler for, such as code in RAM or a subroutine whose stack is in the TIA,
+// it leaves to bus_interpreter.hpp, one instruction at a time.
 #pragma once
 
 #include <cstdint>

@@ -219,13 +219,14 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
     if mode == "zp":
         return zero_page_handlers(name, kind, start, operation, end)
     address = f"{ADDRESSES[mode]};"
-    if mode in ("zpx", "zpy"):
-        if kind == "read":
-            return [(name, f"{address} {start} READ_ZERO_PAGE; {operation} {end}")]
-        if kind == "write":
-            return [(name, f"{address} {start} {operation} WRITE_ZERO_PAGE; {end}")]
+    if kind == "modify":
         change = f"m = RAM(address); {operation} RAM(address) = BYTE(m);"
         return [(name, f"{address} RAM_ONLY; {start} {change} {end}")]
+    if mode in ("zpx", "zpy"):
+        access = (
+            f"READ_ZERO_PAGE; {operation}" if kind == "read" else f"{operation} WRITE_ZERO_PAGE;"
+        )
+        return [(name, f"{address} {start} {access} {end}")]
     if kind == "read":
         cycles = f"{opcode.cycles} + PAGE_PENALTY" if mode in CAN_CROSS_PAGE else opcode.cycles
         return [
@@ -255,8 +256,13 @@ def zero_page_handlers(
             (f"{name}_tia", f"{start} {operation} TIA_WRITE(OPERAND); {end}"),
             (f"{name}_wsync", f"{start} TIA_WSYNC; {end}"),
         ]
-    change = f"m = RAM(OPERAND); {operation} RAM(OPERAND) = BYTE(m);"
-    return [(f"{name}_ram", f"{start} {change} {end}")]
+    return [
+        (f"{name}_ram", f"{start} m = RAM(OPERAND); {operation} RAM(OPERAND) = BYTE(m); {end}"),
+        (
+            f"{name}_tia",
+            f"{start} TIA_READ(OPERAND, OPERAND); {operation} TIA_WRITE(OPERAND); {end}",
+        ),
+    ]
 
 
 # Handlers that often follow one another: any of the first with any of the second. One handler runs

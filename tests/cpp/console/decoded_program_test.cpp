@@ -34,8 +34,8 @@ TEST_CASE("a handler is chosen by what is at the operand's address") {
   CHECK(handler_of({0x85, 0x02}) == kHandler_STA_zp_wsync);
   CHECK(handler_of({0x85, 0x42}) == kHandler_STA_zp_wsync);  // a mirror
   CHECK(handler_of({0xE6, 0x80}) == kHandler_INC_zp_ram);
-  CHECK(handler_of({0xE6, 0x1B}) == kHandler_bus);  // reads one register and writes another
-  CHECK(handler_of({0x02}) == kHandler_bus);        // stops the processor
+  CHECK(handler_of({0xE6, 0x1B}) == kHandler_INC_zp_tia);
+  CHECK(handler_of({0x02}) == kHandler_bus);  // stops the processor
   const DecodedInstruction absolute = decode_one({0xBD, 0x34, 0xF2});
   CHECK(absolute.handler == kHandler_LDA_abx);
   CHECK(absolute.operand == 0xF234);
