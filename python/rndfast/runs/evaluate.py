@@ -73,10 +73,12 @@ def evaluate(
     Raises:
         CheckpointError: No checkpoint verifies, or the one named does not.
         ImportError: ``record`` without the libraries of the ``video`` extra.
-        ValueError: ``episodes`` is below 1.
+        ValueError: ``episodes`` is below 1, or ``seed`` not in [0, 2**31).
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"seed must be in [0, {2**31 - 1}], got {seed}")
     if record:
         require_video_libraries()
     console = Console(highlight=False)
@@ -107,6 +109,7 @@ def play(
         config,
         env=dataclasses.replace(config.env, num_envs=num_episodes),
         ppo=dataclasses.replace(config.ppo, rollout_steps=1, num_minibatches=1),
+        run=dataclasses.replace(config.run, overlap=False),  # of one step nothing can overlap
     )
     episodes = [Episode() for _ in range(num_episodes)]
     is_playing = np.ones(num_episodes, np.bool_)
