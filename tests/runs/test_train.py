@@ -32,6 +32,7 @@ from rndfast.runs.evaluate import evaluate
 from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.state import episode_seed
 from rndfast.runs.train import train
+from rndfast.runtime.compute import resolved
 from rndfast.runtime.interruption import Interrupted
 
 ROLLOUT = NUM_ENVS * STEPS
@@ -419,7 +420,9 @@ def test_a_run_on_the_real_game_writes_metrics_checkpoints_and_its_configuration
             row["perf/iteration_s"]
         )
         assert row["charts/SPS"] * 4 == pytest.approx(row["perf/emulated_frames_per_s"])
-    assert from_toml((config.run.run_dir / "config.toml").read_text()) == config
+    assert from_toml((config.run.run_dir / "config.toml").read_text()) == dataclasses.replace(
+        config, run=resolved(config.run)
+    )
     assert list((config.run.run_dir / "tensorboard").glob("events.*"))
     checkpoint = load_checkpoint(list_checkpoints(config.run.run_dir / "checkpoints")[0])
     assert checkpoint.transitions == 128

@@ -19,6 +19,7 @@ from rndfast.learner.make import make_learner
 from rndfast.learner.rollout import play_steps, start_episodes
 from rndfast.runs.checkpoint import Checkpoint, load_checkpoint
 from rndfast.runs.directory import newest_checkpoint
+from rndfast.runs.state import of_this_version
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
 
@@ -121,7 +122,7 @@ def play(
         ) as env,
     ):
         agent, rollout, backend = make_learner(one_step, env, compute)
-        agent.load_state(checkpoint.state, only_to_play=True)
+        agent.load_state(of_this_version(checkpoint.state), only_to_play=True)
         agent.generator.manual_seed(seed)
         start_episodes(env, rollout, backend, seed, compute.ranks)
 

@@ -18,9 +18,6 @@ from rndfast.learner.rollout import Rollout, start_episodes
 # Axis of the environments in arrays of a state where it is not 0.
 ENV_AXES = {"frames": 1}
 
-# Where a checkpoint of the version before has the name on the left.
-OLD_NAMES = {"int_return_filter.carry": f"{EXPERIENCE}int_return_filter.carry"}
-
 CONSOLES = f"{EXPERIENCE}consoles."
 
 
@@ -60,6 +57,21 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return on_host
 
 
+def of_this_version(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a checkpoint, that of an earlier version under today's names.
+
+    Earlier, the discounted sums of rewards were the agent's, and an agent without a bonus had the
+    statistics of their scale too.
+    """
+    old_names = {"int_return_filter.carry": f"{EXPERIENCE}int_return_filter.carry"}
+    has_bonus = any(name.startswith("rnd.") for name in state)
+    return {
+        old_names.get(name, name): tensor
+        for name, tensor in state.items()
+        if has_bonus or not name.startswith("int_return_moments.")
+    }
+
+
 def load_run_state(
     state: dict[str, Tensor],
     env: SameStepEnv,
@@ -75,7 +87,7 @@ def load_run_state(
     number of ranks, or the environments have no snapshots.
     """
     ranks = backend.ranks
-    state = {OLD_NAMES.get(name, name): tensor for name, tensor in state.items()}
+    state = of_this_version(state)
     backend.agent.load_state(state)
     own = {
         name.removeprefix(EXPERIENCE): tensor.numpy()

@@ -44,7 +44,8 @@ def resolve_device(config: RunConfig) -> Literal["cpu", "cuda", "mps"]:
     is_here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
     if not is_here[config.device]:
         raise ValueError(
-            f"device is {config.device!r}, but torch sees no such device here; use --device cpu"
+            f"device is {config.device!r}, but torch sees no {config.device.upper()} device here; "
+            "use --device cpu"
         )
     return config.device
 
