@@ -2,9 +2,15 @@
 #include <pybind11/typing.h>
 
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,74 +27,187 @@ namespace {
 constexpr const char* kAtariBatchDoc = R"(The engine of :class:`rndfast.AtariVectorEnv`, which documents the settings.
 
 Further keyword arguments are settings; `settings` names them. Those that are left out have their defaults.
-Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
 Every call names its environments, and only one call at a time may be under way for each.
 )";
 
 using SettingsDict = py::typing::Dict<py::str, py::object>;
 using PixelArray = py::array_t<std::uint8_t>;
-using AnyArray = py::array;  // of records, whose type has no name in Python
-using ReceivedResults = std::tuple<py::array_t<std::int64_t>, PixelArray, AnyArray, AnyArray, PixelArray>;
+using AnyArray = py::array;
 
-/// The arrays that a call fills and the caller receives, a row for each of its environments.
-struct Results {
-  py::array_t<std::int64_t> env_ids;
-  PixelArray observations;
-  py::array_t<StepRecord> records;
-  py::array_t<StepRecord> final_records;
-  PixelArray final_observations;
+/// The arrays of one step, a row for each of its environments. Those of columns are views of a table, which lives as
+/// long as any of them.
+class StepResults {
+ public:
+  StepResults(std::size_t num_rows, bool has_final) : table_(num_rows) {
+    if (!has_final) return;
+    final_table_.emplace(num_rows);
+    final_observations_.resize(num_rows);
+  }
+
+  /// Whichever thread forgets it last needs the GIL to do so.
+  static std::shared_ptr<StepResults> make(std::size_t num_rows, bool has_final) {
+    return {new StepResults(num_rows, has_final), [](StepResults* old) {
+              const py::gil_scoped_acquire gil;
+              delete old;
+            }};
+  }
+
+  std::size_t num_rows() const { return table_.table->num_rows(); }
+
+  /// What a step fills: `out`, or else a new array of this shape, or else the one that it was given before.
+  void prepare(const py::object& out, const Shape& shape) {
+    if (out.is_none()) {
+      if (!own_observations_) own_observations_ = PixelArray(shape);
+      observations_ = *own_observations_;
+    } else {
+      observations_ = require_array("out", out, py::dtype::of<std::uint8_t>());
+      require_shape("out", observations_, shape, "(n, stack_num, H, W[, 3])");
+      require_writable("out", observations_);
+    }
+    for (std::size_t row = 0; row < final_observations_.size(); ++row) {
+      if (final_observations_[row].empty()) continue;
+      final_observations_[row].clear();
+      final_table_->table->set(row, {});
+    }
+  }
 
   AtariBatch::Outputs outputs() {
-    return {observations.mutable_data(), records.mutable_data(), final_records.mutable_data(),
-            final_observations.mutable_data()};
+    return {observations_.mutable_data(), table_.table.get(), final_table_ ? final_table_->table.get() : nullptr,
+            final_observations_.data()};
   }
+
+  const PixelArray& observations() const { return observations_; }
+  AnyArray column(std::string_view name) { return table_.column(name); }
+  AnyArray final_column(std::string_view name) { return final().column(name); }
+  PixelArray final_observation(std::size_t row) {
+    final();
+    Shape shape = shape_of(observations_);
+    shape.erase(shape.begin());
+    return PixelArray(shape, final_observations_.at(row).data());
+  }
+
+ private:
+  /// A table and the arrays of its columns, which are made when they are first asked for.
+  struct Columns {
+    explicit Columns(std::size_t num_rows)
+        : table(std::make_shared<StepTable>(num_rows)), owner(py::capsule(new std::shared_ptr(table), [](void* memory) {
+            delete static_cast<std::shared_ptr<StepTable>*>(memory);
+          })) {}
+
+    AnyArray column(std::string_view name) {
+      py::object found;
+      for_each_column([&]<typename T>(const StepColumn<T>& column, std::size_t index) {
+        if (name != column.name) return;
+        if (!arrays[index]) {
+          Shape shape = {static_cast<py::ssize_t>(table->num_rows())};
+          if constexpr (std::is_array_v<T>) shape.push_back(static_cast<py::ssize_t>(std::extent_v<T>));
+          arrays[index] = py::array(py::dtype::of<std::remove_extent_t<T>>(), shape, table->column(index), owner);
+        }
+        found = arrays[index];
+      });
+      if (!found) throw py::key_error(std::string(name));
+      return found;
+    }
+
+    std::shared_ptr<StepTable> table;
+    py::capsule owner;
+    std::array<py::object, kNumStepColumns> arrays;
+  };
+
+  Columns& final() {
+    if (!final_table_) throw std::logic_error("only in same-step mode are there final results");
+    return *final_table_;
+  }
+
+  PixelArray observations_ = PixelArray(0);
+  std::optional<PixelArray> own_observations_;
+  Columns table_;
+  std::optional<Columns> final_table_;                         // in same-step mode
+  std::vector<std::vector<std::uint8_t>> final_observations_;  // likewise; empty where no episode has ended
 };
+
+using Received = std::tuple<PixelArray, AnyArray, AnyArray, AnyArray, std::shared_ptr<StepResults>>;
+/// Integers of any kind.
+using IntArray = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
 
 class Batch {
  public:
   Batch(const std::string& game, const std::string& rom, std::size_t num_envs, const EnvSettings& settings,
-        std::size_t num_threads, int first_cpu, const std::string& simd)
-      : calls_(require_game(game), std::span(reinterpret_cast<const std::uint8_t*>(rom.data()), rom.size()), settings,
-               num_envs, num_threads, first_cpu, simd == "auto" ? detect_simd_level() : parse_simd_level(simd)) {}
+        std::size_t num_threads, int first_cpu, const std::string& simd, bool copy, bool remembers_resets)
+      : copies_(copy),
+        all_ids_(num_envs),
+        calls_(require_game(game), std::span(reinterpret_cast<const std::uint8_t*>(rom.data()), rom.size()), settings,
+               num_envs, num_threads, first_cpu, simd == "auto" ? detect_simd_level() : parse_simd_level(simd),
+               remembers_resets) {
+    std::iota(all_ids_.begin(), all_ids_.end(), 0);
+  }
 
   void reset(const ArrayArg<std::int64_t>& env_ids, const ArrayArg<std::int64_t>& seeds) {
-    const auto ids = require_vector("env_ids", env_ids, kAny);
-    const auto seed_values = require_vector("seeds", seeds, ids.size());
-    const auto results = new_results(ids, py::none());
-    const auto outputs = results->outputs();
+    const py::array ids = require_array("env_ids", env_ids);
+    const py::array seed_values = require_array("seeds", seeds);
+    require_shape("env_ids", ids, {kAny}, "(n,)");
+    require_shape("seeds", seed_values, {ids.size()}, "(n,)");
     const py::gil_scoped_release no_gil;
-    calls_.reset(view_flat<std::int64_t>(ids), view_flat<std::int64_t>(seed_values), outputs, results, check_signals);
+    calls_.reset(view_flat<std::int64_t>(ids), view_flat<std::int64_t>(seed_values), check_signals);
   }
 
-  void send(const ArrayArg<std::int64_t>& env_ids, const ArrayArg<std::int64_t>& actions, const py::object& out) {
-    const auto ids = require_vector("env_ids", env_ids, kAny);
-    const auto action_values = require_vector("actions", actions, ids.size());
-    const auto results = new_results(ids, out);
-    const auto outputs = results->outputs();
+  void send(const ArrayArg<void>& actions, const ArrayArg<void>& env_ids, const py::object& out, bool waits) {
+    require_owner();
+    if (waits && !calls_.is_idle()) throw std::runtime_error("a step is under way: call recv() or reset() first");
+    std::optional<IntArray> id_array;
+    std::span<const std::int64_t> ids = all_ids_;
+    if (!env_ids.object.is_none()) {
+      id_array = require_integers("env_ids", env_ids.object);
+      if (id_array->ndim() != 1) {
+        throw py::value_error("env_ids must have shape (n,), got " + shape_text(shape_of(*id_array)));
+      }
+      ids = view_flat<std::int64_t>(*id_array);
+    }
+    const IntArray action_array = require_integers("actions", actions.object);
+    const auto num_rows = static_cast<py::ssize_t>(ids.size());
+    if (action_array.ndim() != 1 || action_array.size() != num_rows) {
+      throw py::value_error("actions must have shape " + shape_text({num_rows}) + ", got " +
+                            shape_text(shape_of(action_array)));
+    }
+    const std::shared_ptr<StepResults> results = new_results(ids.size(), out);
+    const AtariBatch::Outputs outputs = results->outputs();
+    const auto action_values = view_flat<std::int64_t>(action_array);
     const py::gil_scoped_release no_gil;
-    calls_.send(view_flat<std::int64_t>(ids), view_flat<std::int64_t>(action_values), outputs, results, check_signals);
+    calls_.send(ids, action_values, outputs, results,
+                waits ? WorkerQueue::Start::kAllButThread0 : WorkerQueue::Start::kAllThreads, check_signals);
   }
 
-  ReceivedResults receive() {
+  Received receive() {
+    require_owner();
     const auto memory = [&] {
       const py::gil_scoped_release no_gil;
       return calls_.receive(check_signals);
     }();
-    const Results& results = *static_cast<const Results*>(memory.get());
-    return {results.env_ids, results.observations, results.records, results.final_records, results.final_observations};
+    auto results = std::static_pointer_cast<StepResults>(memory);
+    if (!copies_) {
+      received_.push_back(results);
+      if (received_.size() > kNumValid) {
+        spare_.push_back(std::move(received_.front()));
+        received_.pop_front();
+      }
+    }
+    return {results->observations(), results->column("reward"), results->column("terminated"),
+            results->column("truncated"), results};
   }
 
   bool is_idle() const { return calls_.is_idle(); }
 
-  std::pair<PixelArray, AnyArray> observe() {
+  std::shared_ptr<StepResults> observe() {
     const AtariBatch& batch = idle_batch();
-    PixelArray observations(observations_shape(static_cast<py::ssize_t>(batch.num_envs())));
-    py::array_t<StepRecord> records(static_cast<py::ssize_t>(batch.num_envs()));
-    const std::size_t size = batch.plan().observation_size();
+    const std::shared_ptr<StepResults> results = StepResults::make(batch.num_envs(), false);
+    results->prepare(py::none(), observations_shape(batch.num_envs()));
+    const AtariBatch::Outputs outputs = results->outputs();
     for (std::size_t env = 0; env < batch.num_envs(); ++env) {
-      batch.observe(env, observations.mutable_data() + env * size, records.mutable_data()[env]);
+      StepRecord record;
+      batch.observe(env, outputs.observations + env * batch.plan().observation_size(), record);
+      outputs.table->set(env, record);
     }
-    return {observations, records};
+    return results;
   }
 
   PixelArray render(std::size_t env) {
@@ -125,12 +244,7 @@ class Batch {
   }
 
  private:
-  static py::array_t<std::int64_t> require_vector(const char* name, const ArrayArg<std::int64_t>& argument,
-                                                  py::ssize_t size) {
-    py::array array = require_array(name, argument);
-    require_shape(name, array, {size}, "(n,)");
-    return py::array_t<std::int64_t>(std::move(array));
-  }
+  static constexpr std::size_t kNumValid = 2;  // received results that stay as they are without `copy`
 
   AtariBatch& idle_batch() {
     const py::gil_scoped_release no_gil;
@@ -138,33 +252,46 @@ class Batch {
     return calls_.batch();
   }
 
-  Shape observations_shape(py::ssize_t num_rows) const {
-    Shape shape = {num_rows, settings().stack_num, settings().img_height, settings().img_width};
+  static IntArray require_integers(const char* name, const py::object& object) {
+    if (!py::isinstance<py::array>(object)) {
+      throw py::type_error(std::string(name) + " must be a NumPy array, got " +
+                           std::string(py::str(py::type::of(object).attr("__name__"))));
+    }
+    const auto array = py::reinterpret_borrow<py::array>(object);
+    if (const char kind = array.dtype().kind(); kind != 'i' && kind != 'u') {
+      throw py::type_error(std::string(name) + " must have an integer dtype, got " +
+                           std::string(py::str(array.dtype())));
+    }
+    auto integers = IntArray::ensure(array);
+    if (!integers) throw py::error_already_set();
+    return integers;
+  }
+
+  Shape observations_shape(std::size_t num_rows) const {
+    Shape shape = {static_cast<py::ssize_t>(num_rows), settings().stack_num, settings().img_height,
+                   settings().img_width};
     if (!settings().grayscale) shape.push_back(3);
     return shape;
   }
 
-  /// Whichever thread forgets the results last must have the GIL to free them.
-  std::shared_ptr<Results> new_results(const py::array_t<std::int64_t>& ids, const py::object& out) const {
-    const std::shared_ptr<Results> results(new Results, [](Results* old) {
-      const py::gil_scoped_acquire gil;
-      delete old;
-    });
-    const Shape shape = observations_shape(ids.size());
-    results->env_ids = py::array_t<std::int64_t>(ids.size(), ids.data());
-    if (out.is_none()) {
-      results->observations = PixelArray(shape);
+  std::shared_ptr<StepResults> new_results(std::size_t num_rows, const py::object& out) {
+    const auto found =
+        std::ranges::find_if(spare_, [&](const auto& results) { return results->num_rows() == num_rows; });
+    std::shared_ptr<StepResults> results;
+    if (found != spare_.end()) {
+      results = std::move(*found);
+      spare_.erase(found);
     } else {
-      results->observations = require_array("out", out, py::dtype::of<std::uint8_t>());
-      require_shape("out", results->observations, shape, "(n, stack_num, H, W[, 3])");
-      require_writable("out", results->observations);
+      results = StepResults::make(num_rows, settings().autoreset == Autoreset::kSameStep);
     }
-    results->records = py::array_t<StepRecord>(ids.size());
-    results->final_records = py::array_t<StepRecord>(ids.size());
-    results->final_observations = PixelArray(settings().autoreset == Autoreset::kSameStep ? shape : Shape{0});
+    results->prepare(out, observations_shape(num_rows));
     return results;
   }
 
+  bool copies_;
+  std::vector<std::int64_t> all_ids_;
+  std::deque<std::shared_ptr<StepResults>> received_;  // last; none if it copies
+  std::vector<std::shared_ptr<StepResults>> spare_;    // that may be filled again
   BatchCalls calls_;
 };
 
@@ -227,28 +354,33 @@ EnvSettings settings_of(const Game& game, const py::kwargs& arguments) {
 }  // namespace
 
 void bind_atari_batch(py::module_& m) {
-  PYBIND11_NUMPY_DTYPE(StepRecord, reward, reward_raw, episode_return, episode_length, lives, frame_number,
-                       episode_frame_number, room, terminated, truncated, game_over, ram);
+  py::class_<StepResults, std::shared_ptr<StepResults>>(m, "StepResults", "What one step or observation gave.")
+      .def_property_readonly("observations", &StepResults::observations, "``(n, stack_num, H, W)`` or with a last 3.")
+      .def("column", &StepResults::column, "name"_a, "``(n,)``, of each environment; ``ram`` is ``(n, 128)``.")
+      .def("final_column", &StepResults::final_column, "name"_a,
+           "The same at the end of the episode that ended in the step; 0 where none did. In same-step mode only.")
+      .def("final_observation", &StepResults::final_observation, "row"_a,
+           "A copy of the last observation of the episode that ended in a row.");
   py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
       .def(py::init([](const std::string& game, const py::bytes& rom, const py::object& num_envs,
                        const py::object& num_threads, const py::object& first_cpu, const std::string& simd,
-                       const py::KWArgs<py::object>& settings) {
+                       const py::object& copy, bool remembers_resets, const py::KWArgs<py::object>& settings) {
              const auto envs = static_cast<std::size_t>(int_of("num_envs", num_envs, 1, 65'536));
              const auto threads = static_cast<std::size_t>(int_of("num_threads", num_threads, 0, 1024));
              const auto cpu = static_cast<int>(int_of("thread_affinity_offset", first_cpu, -1, 65'535));
              return std::make_unique<Batch>(game, rom, envs, settings_of(require_game(game), settings), threads, cpu,
-                                            simd);
+                                            simd, bool_of("copy", copy), remembers_resets);
            }),
            "game"_a, "rom"_a, py::kw_only(), "num_envs"_a, "num_threads"_a = 0, "thread_affinity_offset"_a = -1,
-           "simd"_a = "auto")
+           "simd"_a = "auto", "copy"_a = true, "remembers_resets"_a = true)
       .def("reset", &Batch::reset, "env_ids"_a, "seeds"_a,
            "Reset environments; a seed of -1 goes on with the present random stream.")
-      .def("send", &Batch::send, "env_ids"_a, "actions"_a, "out"_a = py::none(),
-           "Begin to step environments; actions are indices into `action_set`. Observations go to `out` if given.")
+      .def("send", &Batch::send, "actions"_a, "env_ids"_a = py::none(), "out"_a = py::none(), "waits"_a = false,
+           "Begin to step environments; `waits`: the next call is `recv`. See :meth:`rndfast.AtariVectorEnv.send`.")
       .def("recv", &Batch::receive,
-           "Wait for the oldest `send`. Returns ids, observations, records, final records, final observations.")
+           "Wait for the oldest `send`. Returns observations, rewards, terminations, truncations and all results.")
       .def("render", &Batch::render, "env"_a, "``(height, 160, 3)`` uint8: the console's present picture.")
-      .def("observe", &Batch::observe, "Observations and records of all environments as they are now.")
+      .def("observe", &Batch::observe, "All environments as they are now.")
       .def("snapshot", &Batch::snapshot, "The state of all environments.")
       .def("restore", &Batch::restore, "snapshot"_a, "Return to a state.")
       .def("start_trace", &Batch::start_trace, "max_spans"_a, kStartTraceDoc)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import gc
 import hashlib
+import pickle
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -749,6 +751,7 @@ def test_render_needs_its_mode_and_a_reset(envs: AtariVectorEnv) -> None:
 
 SNAPSHOT_SCRIPT = """
 import sys
+import time
 from pathlib import Path
 from tests.envs.test_atari_features import *
 envs = AtariVectorEnv("breakout", 3, **eval(sys.argv[1]))
@@ -929,11 +932,11 @@ def test_every_instruction_set_gives_the_same_bytes(game: str, changes: dict[str
         batch = core_batch(game, level, **changes)
         batch.reset(ids, ids)
         rng = np.random.default_rng(0)
-        results = [batch.observe()]
+        results = [batch.observe().observations]
         for _ in range(60):
-            batch.send(ids, rng.integers(0, len(batch.action_set), 4))
-            _, observations, records, *_ = batch.recv()
-            results.append((observations, records))
+            batch.send(rng.integers(0, len(batch.action_set), 4))
+            observations, *_, all_results = batch.recv()
+            results.append((observations, all_results.column("ram")))
         digests.add(digest(results))
     assert len(digests) == 1
 
@@ -1286,4 +1289,78 @@ def test_gymnasium_makes_them_with_every_new_setting() -> None:
     pictures = envs.render()
     assert pictures is not None
     assert len(pictures) == 2
+    envs.close()
+
+
+# --- results that are views -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP], ids=lambda mode: mode.name)
+def test_without_copies_results_are_those_with_copies_until_the_second_recv(
+    mode: AutoresetMode,
+) -> None:
+    settings = TINY | {"autoreset_mode": mode, "max_num_frames_per_episode": 40}
+    views = AtariVectorEnv("breakout", 6, copy=False, num_threads=3, **settings)
+    copies = AtariVectorEnv("breakout", 6, num_threads=2, **settings)
+    assert_same(views.reset(seed=1), copies.reset(seed=1))
+    rng = np.random.default_rng(0)
+    received: list[Any] = []
+    buffers = set()
+    halves = (np.arange(3), np.arange(3, 6))
+    for number in range(80):
+        ids = halves[number % 2]
+        if number >= 2:  # the other half is under way meanwhile
+            time.sleep(rng.random() * 2e-4)
+            received.append((views.recv(), copies.recv()))
+            buffers.add(received[-1][0][1].__array_interface__["data"][0])
+            for found, expected in received[-2:]:
+                assert_same(found, expected)
+        actions = rng.integers(0, 4, 3)
+        views.send(actions, ids)
+        copies.send(actions, ids)
+        time.sleep(rng.random() * 2e-4)
+        for found, expected in received[-1:]:
+            assert_same(found, expected)
+    assert len(buffers) <= 5  # they are used again
+    views.close()
+    copies.close()
+
+
+def test_info_makes_its_entries_when_they_are_asked_for() -> None:
+    envs = AtariVectorEnv("breakout", 2, autoreset_mode=SAME_STEP, **TINY)
+    envs.reset(seed=0)
+    lazy = [envs.step(np.zeros(2, np.int64))[4] for _ in range(8)]
+    plain = [dict(info.items()) for info in lazy]
+    assert all(type(info) is dict for info in plain)
+    keys = ["env_id", "lives", "frame_number", "episode_frame_number", "ram"]
+    keys += ["reward_raw", "episode_return", "episode_length", "game_over"]
+    assert set(plain[0]) == {*keys, *(f"_{key}" for key in keys)}
+    fresh = iter(envs.step(np.zeros(2, np.int64))[4] for _ in range(20))
+    first = next(fresh)
+    assert dict.__len__(first) == 0
+    assert first["lives"].tolist() == [5, 5]
+    assert dict.__len__(first) == 1
+    assert first.get("lives") is first["lives"]
+    assert "ram" in first
+    assert "_ram" in first
+    assert "final_obs" not in first
+    assert first.get("final_obs", 3) == 3
+    with pytest.raises(KeyError, match="reward_rw"):
+        first["reward_rw"]
+    assert len(next(fresh)) == len(next(fresh).keys()) == len(list(next(fresh))) == 2 * len(keys)
+    assert {**next(fresh)}.keys() == (next(fresh) | {}).keys() == set(plain[0])
+    assert ({} | next(fresh)).keys() == next(fresh).copy().keys() == set(plain[0])
+    assert copy.deepcopy(next(fresh)).keys() == pickle.loads(pickle.dumps(next(fresh))).keys()
+    popped = next(fresh)
+    assert popped.pop("lives").tolist() == [5, 5]
+    assert "lives" not in popped
+    changed = next(fresh)
+    changed["lives"] = 7
+    del changed["ram"]
+    assert changed["lives"] == 7
+    assert "ram" not in changed
+    cleared = next(fresh)
+    cleared.clear()
+    assert not cleared
+    assert "ram" not in cleared
     envs.close()

@@ -20,6 +20,8 @@ class Mt19937 {
     next_ = kNumWords;
   }
 
+  bool operator==(const Mt19937&) const = default;
+
   /// Uniform in [0, 2^32).
   std::uint32_t operator()() {
     if (next_ >= kNumWords) refill();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstring>
 
 #include "rndfast/console/fast_interpreter.hpp"
@@ -87,6 +88,14 @@ void Atari2600::reset(const Board& board, Mt19937& random) {
   state_.cpu.bus = static_cast<std::uint8_t>(high);
   std::memset(pictures_, 0, sizeof(pictures_));
   has_picture_[0] = has_picture_[1] = true;
+}
+
+void Atari2600::take_over(const Atari2600& other) {
+  assert(!other.has_picture_[0] && !other.has_picture_[1]);
+  state_ = other.state_;
+  std::copy(std::begin(other.frame_start_), std::end(other.frame_start_), frame_start_);
+  has_picture_[0] = has_picture_[1] = false;
+  buffer_ = other.buffer_;
 }
 
 void Atari2600::set_controls(const Board& board, const Controls& controls) {

@@ -70,9 +70,23 @@ class Atari2600 {
   /// The picture (height, 160) of the last frame, or of the one before. Drawn now if it was not.
   const std::uint8_t* picture(const Board& board, const std::uint8_t* shades, unsigned frames_ago);
 
+  /// Becomes what another console of the same board is, but for what its pictures hold, which then means nothing until
+  /// they are drawn again. Both pictures of the other one must be undrawn.
+  void take_over(const Atari2600& other);
+
   const MachineState& state() const { return state_; }
+  /// Calls visit(state) for all states that are kept: the present one and those in which the pictures' frames began.
+  template <typename Visit>
+  void for_each_state(Visit visit) {
+    visit(state_);
+    visit(frame_start_[0]);
+    visit(frame_start_[1]);
+  }
   std::span<const std::uint8_t, kRamBytes> ram() const { return state_.ram; }
   std::uint8_t& ram(unsigned address) { return state_.ram[address & 0x7F]; }
+  /// Whether the picture of the last frame has been drawn.
+  bool has_last_picture() const { return has_picture_[buffer_]; }
+  unsigned buffer() const { return buffer_; }
   TvFormat tv_format() const { return tv_format_; }
   std::int32_t height() const { return height_; }
 

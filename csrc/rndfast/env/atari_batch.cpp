@@ -8,24 +8,13 @@
 #include "rndfast/env/snapshot.hpp"
 
 namespace rndfast {
-namespace {
-
-/// Runs `work`, naming the environment in what it throws.
-template <typename Work>
-void run_for(std::int64_t env, const Work& work) {
-  try {
-    work();
-  } catch (const std::exception& error) {
-    throw std::runtime_error("env " + std::to_string(env) + ": " + error.what());
-  }
-}
-
-}  // namespace
 
 AtariBatch::AtariBatch(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings,
-                       std::size_t num_envs, std::size_t num_threads, int first_cpu, SimdLevel level)
-    : plan_(game, rom, settings, level),
+                       std::size_t num_envs, std::size_t num_threads, int first_cpu, SimdLevel level,
+                       bool remembers_resets)
+    : plan_(game, rom, settings, level, remembers_resets),
       envs_(num_envs),
+      has_ended_(num_envs),
       frames_per_env_(plan_.observation_size() + (settings.ale_compatible ? plan_.pooled_size() : 0)),
       frames_(std::make_unique<std::uint8_t[]>(num_envs * frames_per_env_)),
       queue_(num_threads, first_cpu) {}
@@ -35,48 +24,80 @@ AtariEnv::Frames AtariBatch::frames_of(std::size_t env) const {
   return {stack, plan_.settings().ale_compatible ? stack + plan_.observation_size() : nullptr};
 }
 
-AtariBatch::Call AtariBatch::start_reset(std::vector<std::int64_t> env_ids, std::vector<std::int64_t> seeds,
-                                         Outputs outputs) {
-  auto call = std::make_shared<WorkerQueue::Job>();
-  call->num_items = env_ids.size();
-  call->names = std::move(env_ids);
-  call->work = [this, &env_ids = call->names, seeds = std::move(seeds), outputs](std::size_t item) {
-    run_for(env_ids[item], [&] {
-      const auto env_id = static_cast<std::size_t>(env_ids[item]);
-      const AtariEnv::Frames frames = frames_of(env_id);
-      AtariEnv& env = envs_[env_id];
-      if (seeds[item] != kUnseeded) env.seed(plan_, static_cast<std::uint32_t>(seeds[item]));
-      env.reset(plan_, frames, outputs.records[item]);
-      std::memcpy(outputs.observations + item * plan_.observation_size(), frames.stack, plan_.observation_size());
-    });
-  };
-  queue_.submit(call);
-  return call;
+void AtariBatch::start_reset(Call& call, std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds) {
+  call.batch_ = this;
+  call.kind_ = Call::Kind::kReset;
+  call.env_ids_.assign(env_ids.begin(), env_ids.end());
+  call.arguments_.assign(seeds.begin(), seeds.end());
+  call.job_ = queue_.submit(call, env_ids.size(), {}, WorkerQueue::Start::kAllButThread0);
 }
 
-AtariBatch::Call AtariBatch::start_step(std::vector<std::int64_t> env_ids, std::vector<std::int64_t> actions,
-                                        Outputs outputs) {
-  auto call = std::make_shared<WorkerQueue::Job>();
-  call->num_items = env_ids.size();
-  call->names = std::move(env_ids);
-  call->work = [this, &env_ids = call->names, actions = std::move(actions), outputs](std::size_t item) {
-    run_for(env_ids[item], [&] {
-      const auto env_id = static_cast<std::size_t>(env_ids[item]);
-      const AtariEnv::Frames frames = frames_of(env_id);
-      const std::size_t size = plan_.observation_size();
-      const Action action = plan_.actions()[static_cast<std::size_t>(actions[item])];
-      envs_[env_id].step(plan_, frames, action, outputs.records[item], outputs.final_records[item],
-                         outputs.final_observations + item * size);
-      std::memcpy(outputs.observations + item * size, frames.stack, size);
-    });
-  };
-  queue_.submit(call);
-  return call;
+void AtariBatch::start_step(Call& call, std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions,
+                            const Outputs& outputs, WorkerQueue::Start start) {
+  call.batch_ = this;
+  call.kind_ = Call::Kind::kStep;
+  call.env_ids_.assign(env_ids.begin(), env_ids.end());
+  call.arguments_.assign(actions.begin(), actions.end());
+  call.outputs_ = outputs;
+  call.first_items_.clear();
+  if (plan_.settings().autoreset == Autoreset::kNextStep) {  // resets take longer than steps
+    for (std::size_t item = 0; item < env_ids.size(); ++item) {
+      if (has_ended_[static_cast<std::size_t>(env_ids[item])] != 0) {
+        call.first_items_.push_back(static_cast<std::uint32_t>(item));
+      }
+    }
+  }
+  call.job_ = queue_.submit(call, env_ids.size(), call.first_items_, start);
+}
+
+std::exception_ptr AtariBatch::finish(Call& call, WorkerQueue::Poll poll) { return queue_.wait(call.job_, poll); }
+
+/// Names the environment in what is thrown.
+void AtariBatch::Call::run(std::size_t item) {
+  try {
+    if (kind_ == Kind::kReset) {
+      reset(item);
+    } else {
+      step(item);
+    }
+  } catch (const std::exception& error) {
+    throw std::runtime_error("env " + std::to_string(env_ids_[item]) + ": " + error.what());
+  }
+}
+
+void AtariBatch::Call::reset(std::size_t item) {
+  const auto id = static_cast<std::size_t>(env_ids_[item]);
+  const EnvPlan& plan = batch_->plan_;
+  AtariEnv& env = batch_->envs_[id];
+  StepRecord record;
+  if (arguments_[item] != kUnseeded) env.seed(plan, static_cast<std::uint32_t>(arguments_[item]));
+  env.reset(plan, batch_->frames_of(id), record);
+  batch_->has_ended_[id] = 0;
+}
+
+void AtariBatch::Call::step(std::size_t item) {
+  const auto id = static_cast<std::size_t>(env_ids_[item]);
+  const EnvPlan& plan = batch_->plan_;
+  const AtariEnv::Frames frames = batch_->frames_of(id);
+  AtariEnv& env = batch_->envs_[id];
+  StepRecord record;
+  AtariEnv::Final final;
+  if (env.step(plan, frames, plan.actions()[static_cast<std::size_t>(arguments_[item])], record, final)) {
+    final.record.env_id = static_cast<std::int32_t>(id);
+    outputs_.final_table->set(item, final.record);
+    outputs_.final_observations[item] = std::move(final.stack);
+  }
+  // written only where it changes: others read their neighbours
+  if (batch_->has_ended_[id] != static_cast<std::uint8_t>(env.has_ended())) batch_->has_ended_[id] ^= 1U;
+  record.env_id = static_cast<std::int32_t>(id);
+  outputs_.table->set(item, record);
+  std::memcpy(outputs_.observations + item * plan.observation_size(), frames.stack, plan.observation_size());
 }
 
 void AtariBatch::observe(std::size_t env, std::uint8_t* observation, StepRecord& record) const {
   std::memcpy(observation, frames_of(env).stack, plan_.observation_size());
   record = {};
+  record.env_id = static_cast<std::int32_t>(env);
   envs_[env].describe(plan_, record);
 }
 
@@ -104,6 +125,7 @@ std::vector<std::uint8_t> AtariBatch::snapshot() const {
 void AtariBatch::restore(std::span<const std::uint8_t> bytes) {
   unpack_snapshot(bytes, description(),
                   {{reinterpret_cast<std::uint8_t*>(envs_.data()), env_bytes()}, {frames_.get(), frame_bytes()}});
+  for (std::size_t env = 0; env < envs_.size(); ++env) has_ended_[env] = envs_[env].has_ended() ? 1 : 0;
 }
 
 }  // namespace rndfast

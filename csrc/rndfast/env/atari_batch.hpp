@@ -15,39 +15,45 @@
 
 namespace rndfast {
 
-/// Results are the same for any number of threads and any instruction set. All functions are called from one thread at
-/// a time.
+/// Results are the same for any number of threads and any instruction set. All functions but finish() are called from
+/// one thread at a time.
 class AtariBatch {
  public:
   /// Where the results of some environments go, one row for each in the order in which they were named. The caller
   /// keeps the memory until the call is finished.
   struct Outputs {
-    std::uint8_t* observations;        // (n, stack_num, frame)
-    StepRecord* records;               // (n)
-    StepRecord* final_records;         // (n), written in same-step mode where an episode ends
-    std::uint8_t* final_observations;  // (n, stack_num, frame), likewise
+    std::uint8_t* observations;  // (n, stack_num, frame)
+    StepTable* table;            // n rows
+
+    // set where an episode ends in same-step mode
+    StepTable* final_table;                         // n rows
+    std::vector<std::uint8_t>* final_observations;  // n times (stack_num, frame)
   };
-  using Call = std::shared_ptr<WorkerQueue::Job>;
+
+  /// Some environments, and what is done with them. May be used again once it is finished.
+  class Call;
 
   /// Throws std::invalid_argument if the ROM's size is wrong or a thread cannot be pinned.
   AtariBatch(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, std::size_t num_envs,
-             std::size_t num_threads, int first_cpu, SimdLevel level);
+             std::size_t num_threads, int first_cpu, SimdLevel level, bool remembers_resets = true);
 
   const EnvPlan& plan() const { return plan_; }
   std::size_t num_envs() const { return envs_.size(); }
   std::size_t num_threads() const { return queue_.num_threads(); }
-  bool has_ended(std::size_t env) const { return envs_[env].has_ended(); }
+  /// Whether the episode of an environment that is not under way has ended.
+  bool has_ended(std::size_t env) const { return has_ended_[env] != 0; }
 
   /// Begins to reset some environments; kUnseeded goes on with the present random stream. The first reset of each
   /// must be seeded.
   static constexpr std::int64_t kUnseeded = -1;
-  Call start_reset(std::vector<std::int64_t> env_ids, std::vector<std::int64_t> seeds, Outputs outputs);
+  void start_reset(Call& call, std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds);
 
   /// Begins to step some environments; actions are indices into plan().actions(). None may be under way.
-  Call start_step(std::vector<std::int64_t> env_ids, std::vector<std::int64_t> actions, Outputs outputs);
+  void start_step(Call& call, std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions,
+                  const Outputs& outputs, WorkerQueue::Start start);
 
   /// Waits for a call; see WorkerQueue::wait.
-  [[nodiscard]] std::exception_ptr finish(const Call& call, WorkerQueue::Poll poll) { return queue_.wait(*call, poll); }
+  [[nodiscard]] std::exception_ptr finish(Call& call, WorkerQueue::Poll poll);
   /// When each thread worked on which environment; see WorkerQueue.
   void start_trace(std::size_t max_spans) { queue_.start_trace(max_spans); }
   std::vector<Span> take_trace() { return queue_.take_trace(); }
@@ -73,9 +79,33 @@ class AtariBatch {
 
   EnvPlan plan_;
   std::vector<AtariEnv> envs_;
+  std::vector<std::uint8_t> has_ended_;     // by environment, apart from the environments, to be read at a glance
   std::size_t frames_per_env_;              // bytes
   std::unique_ptr<std::uint8_t[]> frames_;  // (num_envs, frames_per_env_)
   WorkerQueue queue_;                       // last, so that the threads end first
+};
+
+class AtariBatch::Call final : public WorkerQueue::Task {
+ public:
+  enum class Kind : std::uint8_t { kReset, kStep };
+
+  Kind kind() const { return kind_; }
+  std::span<const std::int64_t> env_ids() const { return env_ids_; }
+  void run(std::size_t item) override;
+  std::uint32_t name_of(std::size_t item) const override { return static_cast<std::uint32_t>(env_ids_[item]); }
+
+ private:
+  friend class AtariBatch;
+  void reset(std::size_t item);
+  void step(std::size_t item);
+
+  AtariBatch* batch_ = nullptr;
+  Kind kind_ = Kind::kReset;
+  std::vector<std::int64_t> env_ids_;
+  std::vector<std::int64_t> arguments_;  // seeds or actions
+  std::vector<std::uint32_t> first_items_;
+  Outputs outputs_{};  // of a step
+  WorkerQueue::Job* job_ = nullptr;
 };
 
 }  // namespace rndfast

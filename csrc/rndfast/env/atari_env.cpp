@@ -49,7 +49,8 @@ std::span<std::byte> scratch(std::size_t size) {
 
 }  // namespace
 
-EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level)
+EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level,
+                 bool remembers_resets)
     : settings_(checked(settings)),
       switched_on_(switched_on_console(game, rom)),
       board_(game, rom, has_colors() ? identity_shades() : colors().grey, level),
@@ -57,6 +58,7 @@ EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvS
       resize_({picture_height(), kScreenWidth},
               {static_cast<std::size_t>(settings.img_height), static_cast<std::size_t>(settings.img_width)}, channels(),
               level) {
+  if (remembers_resets) reset_memo_ = std::make_unique<ResetMemo>();
   if (settings.grayscale && settings.pool_before_grey) grey_pool_.emplace(colors());
 }
 
@@ -112,7 +114,8 @@ void EnvPlan::resize_pooled(const std::uint8_t* pooled, std::uint8_t* frame) con
 
 void AtariEnv::seed(const EnvPlan& plan, std::uint32_t seed) {
   console_ = plan.switched_on();
-  console_.load(plan.board(), {.repeat_action_probability = plan.settings().repeat_action_probability}, seed);
+  console_.load(plan.board(), {.repeat_action_probability = plan.settings().repeat_action_probability}, seed,
+                plan.reset_memo());
   if (plan.settings().mode) console_.set_mode(*plan.settings().mode);
   console_.set_difficulty(plan.settings().difficulty);
   noop_random_.seed(seed);
@@ -122,7 +125,7 @@ void AtariEnv::seed(const EnvPlan& plan, std::uint32_t seed) {
 void AtariEnv::start_game(const EnvPlan& plan) {
   const EnvSettings& settings = plan.settings();
   const GameBoard& board = plan.board();
-  console_.reset(board);
+  console_.reset(board, plan.reset_memo());
   const auto actions = plan.actions();
   const bool fires =
       settings.use_fire_reset && std::find(actions.begin(), actions.end(), Action::kFire) != actions.end();
@@ -131,7 +134,7 @@ void AtariEnv::start_game(const EnvPlan& plan) {
   const std::uint32_t num_noops = draw_below(bound, noop_random_);
   for (std::uint32_t frame = fires ? 1 : 0; frame < num_noops; ++frame) {
     console_.act(board, Action::kNoop, 1, false);
-    if (console_.is_over()) console_.reset(board);
+    if (console_.is_over()) console_.reset(board, plan.reset_memo());
   }
   elapsed_frames_ = 0;
 }
@@ -163,23 +166,23 @@ void AtariEnv::reset(const EnvPlan& plan, const Frames& frames, StepRecord& reco
   describe(plan, record);
 }
 
-void AtariEnv::step(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record,
-                    StepRecord& final_record, std::uint8_t* final_stack) {
+bool AtariEnv::step(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record, Final& final) {
   const EnvSettings& settings = plan.settings();
   if (has_ended_ && settings.autoreset == Autoreset::kNextStep) {
     reset(plan, frames, record);
-    return;
+    return false;
   }
   play(plan, frames, action, record);
-  if (settings.autoreset != Autoreset::kSameStep || !(record.terminated || record.truncated)) return;
-  final_record = record;
-  std::memcpy(final_stack, frames.stack, plan.observation_size());
-  if (!has_ended_) return;  // a life was lost, and only reported
+  if (settings.autoreset != Autoreset::kSameStep || !(record.terminated || record.truncated)) return false;
+  final.record = record;
+  final.stack.assign(frames.stack, frames.stack + plan.observation_size());
+  if (!has_ended_) return true;  // a life was lost, and only reported
   StepRecord after_reset;
   reset(plan, frames, after_reset);
   describe(plan, record);
   record.game_over |= after_reset.game_over;
-  final_record.game_over = record.game_over;
+  final.record.game_over = record.game_over;
+  return true;
 }
 
 void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record) {

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -19,37 +20,26 @@
 #include "rndfast/env/area_resize.hpp"
 #include "rndfast/env/env_settings.hpp"
 #include "rndfast/env/grey_pool.hpp"
+#include "rndfast/env/step_table.hpp"
 #include "rndfast/games/game_console.hpp"
 
 namespace rndfast {
-
-/// What a step or reset reports beside the observation. Plain data, NumPy reads it as a record.
-struct StepRecord {
-  float reward;
-  float reward_raw;             // unclipped
-  float episode_return;         // of reward_raw, this step included
-  std::int32_t episode_length;  // steps, this one included
-  std::int32_t lives;
-  std::int32_t frame_number;
-  std::int32_t episode_frame_number;
-  std::int32_t room;  // -1 where unknown
-  bool terminated;
-  bool truncated;
-  bool game_over;  // no later step belongs to this game, as one may after the end of an episode by a lost life
-  std::uint8_t ram[kRamBytes];
-};
 
 /// What the environments of a batch share; constant.
 class EnvPlan {
  public:
   /// Throws std::invalid_argument if the ROM's size is wrong or settings contradict each other. `level`: of the
   /// instruction set to preprocess with.
-  EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level);
+  /// `remembers_resets`: see ResetMemo.
+  EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, SimdLevel level,
+          bool remembers_resets = true);
 
   const EnvSettings& settings() const { return settings_; }
   const GameBoard& board() const { return board_; }
   const GameConsole& switched_on() const { return switched_on_; }
   std::span<const Action> actions() const { return actions_; }
+  /// Shared by all environments, and grows with them; nullptr if resets are not remembered.
+  ResetMemo* reset_memo() const { return reset_memo_.get(); }
   const Palette& colors() const { return palette(switched_on_.atari().tv_format()); }
 
   std::size_t channels() const { return settings_.grayscale ? 1 : 3; }
@@ -82,6 +72,7 @@ class EnvPlan {
   std::optional<GreyPool> grey_pool_;  // for pool_before_grey
   std::span<const Action> actions_;
   AreaResize resize_;
+  std::unique_ptr<ResetMemo> reset_memo_;
 };
 
 /// Plain data; its frames, a stack of `stack_num` and perhaps a pooled picture, are kept by the batch beside it.
@@ -99,10 +90,15 @@ class AtariEnv {
   /// Starts an episode: in a new game, or going on with the present one if its last episode ended by a lost life.
   void reset(const EnvPlan& plan, const Frames& frames, StepRecord& record);
 
-  /// Steps, or resets where autoreset asks for it. If an episode ends in same-step mode, `final_record` and
-  /// `final_stack` receive what the step would have returned.
-  void step(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record, StepRecord& final_record,
-            std::uint8_t* final_stack);
+  /// What a step would have returned, had the environment not been reset in it.
+  struct Final {
+    StepRecord record;
+    std::vector<std::uint8_t> stack;  // (stack_num, frame)
+  };
+
+  /// Steps, or resets where autoreset asks for it. Returns whether an episode ends in same-step mode, and sets `final`
+  /// then.
+  bool step(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record, Final& final);
 
   /// Fills in what a record says about the console.
   void describe(const EnvPlan& plan, StepRecord& record) const;

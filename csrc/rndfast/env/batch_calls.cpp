@@ -14,28 +14,32 @@ std::size_t index_of(std::int64_t env_id) { return static_cast<std::size_t>(env_
 }  // namespace
 
 BatchCalls::BatchCalls(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings,
-                       std::size_t num_envs, std::size_t num_threads, int first_cpu, SimdLevel level)
-    : is_under_way_(num_envs), batch_(game, rom, settings, num_envs, num_threads, first_cpu, level) {}
+                       std::size_t num_envs, std::size_t num_threads, int first_cpu, SimdLevel level,
+                       bool remembers_resets)
+    : is_under_way_(num_envs),
+      named_in_(num_envs),
+      batch_(game, rom, settings, num_envs, num_threads, first_cpu, level, remembers_resets) {}
 
-void BatchCalls::reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds,
-                       AtariBatch::Outputs outputs, Memory memory, Poll poll) {
+void BatchCalls::reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds, Poll poll) {
   std::unique_lock lock(mutex_);
   require_env_ids(env_ids);
   finish_all(lock, poll);
-  add(batch_.start_reset({env_ids.begin(), env_ids.end()}, {seeds.begin(), seeds.end()}, outputs), env_ids,
-      std::move(memory), true);
+  CallPtr call = new_call();
+  batch_.start_reset(*call, env_ids, seeds);
+  add(std::move(call), nullptr);
   finish_all(lock, poll);
 }
 
 void BatchCalls::send(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions,
-                      AtariBatch::Outputs outputs, Memory memory, Poll poll) {
+                      const AtariBatch::Outputs& outputs, Memory memory, WorkerQueue::Start start, Poll poll) {
   std::unique_lock lock(mutex_);
   finish_resets(lock, poll);
   require_env_ids(env_ids);
   require_actions(env_ids, actions);
   require_can_step(env_ids);
-  add(batch_.start_step({env_ids.begin(), env_ids.end()}, {actions.begin(), actions.end()}, outputs), env_ids,
-      std::move(memory), false);
+  CallPtr call = new_call();
+  batch_.start_step(*call, env_ids, actions, outputs, start);
+  add(std::move(call), std::move(memory));
 }
 
 BatchCalls::Memory BatchCalls::receive(Poll poll) {
@@ -52,21 +56,20 @@ void BatchCalls::finish_all(Poll poll) {
 
 bool BatchCalls::is_idle() const {
   const std::lock_guard lock(mutex_);
-  return std::ranges::all_of(calls_, &Call::is_reset);
+  return std::ranges::all_of(calls_, &Pending::is_reset);
 }
 
-void BatchCalls::require_env_ids(std::span<const std::int64_t> env_ids) const {
+void BatchCalls::require_env_ids(std::span<const std::int64_t> env_ids) {
   const auto num_envs = static_cast<std::int64_t>(batch_.num_envs());
-  std::vector<bool> is_named(batch_.num_envs());
+  ++num_calls_;
   for (const std::int64_t id : env_ids) {
     if (id < 0 || id >= num_envs) {
       throw std::invalid_argument("env_ids must be in [0, " + std::to_string(num_envs - 1) + "], got " +
                                   std::to_string(id));
     }
-    if (is_named[index_of(id)]) {
+    if (std::exchange(named_in_[index_of(id)], num_calls_) == num_calls_) {
       throw std::invalid_argument("env_ids must name each environment once, got " + std::to_string(id) + " twice");
     }
-    is_named[index_of(id)] = true;
   }
 }
 
@@ -81,7 +84,7 @@ void BatchCalls::require_actions(std::span<const std::int64_t> env_ids, std::spa
 
 void BatchCalls::require_can_step(std::span<const std::int64_t> env_ids) const {
   for (const std::int64_t id : env_ids) {
-    if (is_under_way_[index_of(id)]) {
+    if (is_under_way_[index_of(id)] != 0) {
       throw std::runtime_error("env " + std::to_string(id) +
                                " is still under way: call recv() before stepping it again");
     }
@@ -95,9 +98,16 @@ void BatchCalls::require_can_step(std::span<const std::int64_t> env_ids) const {
   }
 }
 
-void BatchCalls::add(AtariBatch::Call job, std::span<const std::int64_t> env_ids, Memory memory, bool is_reset) {
-  for (const std::int64_t id : env_ids) is_under_way_[index_of(id)] = true;
-  calls_.push_back({std::move(job), {env_ids.begin(), env_ids.end()}, std::move(memory), is_reset});
+BatchCalls::CallPtr BatchCalls::new_call() {
+  if (old_calls_.empty()) return std::make_unique<AtariBatch::Call>();
+  CallPtr call = std::move(old_calls_.back());
+  old_calls_.pop_back();
+  return call;
+}
+
+void BatchCalls::add(CallPtr call, Memory memory) {
+  for (const std::int64_t id : call->env_ids()) is_under_way_[index_of(id)] = 1;
+  calls_.push_back({std::move(call), std::move(memory)});
 }
 
 /// Waits for the oldest call and removes it, unless `poll` throws. Meanwhile other threads run, and would finish and
@@ -105,11 +115,11 @@ void BatchCalls::add(AtariBatch::Call job, std::span<const std::int64_t> env_ids
 BatchCalls::Memory BatchCalls::finish_first(std::unique_lock<std::mutex>& lock, Poll poll) {
   if (is_waiting_) throw std::runtime_error("the environment is in use by another thread");
   is_waiting_ = true;
-  const AtariBatch::Call job = calls_.front().job;
+  AtariBatch::Call& call = *calls_.front().call;
   lock.unlock();
   std::exception_ptr error;
   try {
-    error = batch_.finish(job, poll);
+    error = batch_.finish(call, poll);
   } catch (...) {  // from `poll`
     lock.lock();
     is_waiting_ = false;
@@ -117,16 +127,17 @@ BatchCalls::Memory BatchCalls::finish_first(std::unique_lock<std::mutex>& lock, 
   }
   lock.lock();
   is_waiting_ = false;
-  const Call first = std::move(calls_.front());
+  Pending first = std::move(calls_.front());
   calls_.pop_front();
-  for (const std::int64_t id : first.env_ids) is_under_way_[index_of(id)] = false;
+  for (const std::int64_t id : first.call->env_ids()) is_under_way_[index_of(id)] = 0;
+  old_calls_.push_back(std::move(first.call));
   if (error) std::rethrow_exception(error);
-  return first.memory;
+  return std::move(first.memory);
 }
 
 /// Waits for a reset that goes on by itself.
 void BatchCalls::finish_resets(std::unique_lock<std::mutex>& lock, Poll poll) {
-  while (!calls_.empty() && calls_.front().is_reset) finish_first(lock, poll);
+  while (!calls_.empty() && calls_.front().is_reset()) finish_first(lock, poll);
 }
 
 void BatchCalls::finish_all(std::unique_lock<std::mutex>& lock, Poll poll) {

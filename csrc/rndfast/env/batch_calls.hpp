@@ -28,7 +28,7 @@ class BatchCalls {
 
   /// See AtariBatch.
   BatchCalls(const Game& game, std::span<const std::uint8_t> rom, const EnvSettings& settings, std::size_t num_envs,
-             std::size_t num_threads, int first_cpu, SimdLevel level);
+             std::size_t num_threads, int first_cpu, SimdLevel level, bool remembers_resets = true);
 
   /// What it says about environments is up to date while none is under way; see finish_all().
   AtariBatch& batch() { return batch_; }
@@ -36,12 +36,11 @@ class BatchCalls {
 
   /// Resets some environments and waits for it, after all that is under way, whose results are lost. If `poll` throws,
   /// the reset goes on by itself.
-  void reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds, AtariBatch::Outputs outputs,
-             Memory memory, Poll poll);
+  void reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds, Poll poll);
 
   /// Begins to step some environments. Waits for a reset that goes on by itself.
-  void send(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions, AtariBatch::Outputs outputs,
-            Memory memory, Poll poll);
+  void send(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions,
+            const AtariBatch::Outputs& outputs, Memory memory, WorkerQueue::Start start, Poll poll);
 
   /// Waits for the oldest step and returns its memory. If `poll` throws, the step is still the oldest one. Rethrows
   /// the first exception of an environment.
@@ -54,26 +53,30 @@ class BatchCalls {
   bool is_idle() const;
 
  private:
-  struct Call {
-    AtariBatch::Call job;
-    std::vector<std::int64_t> env_ids;
+  using CallPtr = std::unique_ptr<AtariBatch::Call>;
+  struct Pending {
+    CallPtr call;
     Memory memory;
-    bool is_reset;
+    bool is_reset() const { return call->kind() == AtariBatch::Call::Kind::kReset; }
   };
 
-  void require_env_ids(std::span<const std::int64_t> env_ids) const;
+  void require_env_ids(std::span<const std::int64_t> env_ids);
   void require_actions(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions) const;
   void require_can_step(std::span<const std::int64_t> env_ids) const;
-  void add(AtariBatch::Call job, std::span<const std::int64_t> env_ids, Memory memory, bool is_reset);
+  CallPtr new_call();
+  void add(CallPtr call, Memory memory);
   Memory finish_first(std::unique_lock<std::mutex>& lock, Poll poll);
   void finish_resets(std::unique_lock<std::mutex>& lock, Poll poll);
   void finish_all(std::unique_lock<std::mutex>& lock, Poll poll);
 
-  mutable std::mutex mutex_;  // guards the members below, but not the batch
-  std::vector<bool> is_under_way_;
+  mutable std::mutex mutex_;                // guards the members below, but not the batch
+  std::vector<std::uint8_t> is_under_way_;  // by environment
+  std::vector<std::uint64_t> named_in_;     // the last call that named it
+  std::uint64_t num_calls_ = 0;
   bool is_waiting_ = false;
-  std::deque<Call> calls_;
-  AtariBatch batch_;  // last: its threads write to the memory of calls_ until they end
+  std::deque<Pending> calls_;
+  std::vector<CallPtr> old_calls_;  // to be used again
+  AtariBatch batch_;                // last: its threads write to the memory of calls_ until they end
 };
 
 }  // namespace rndfast

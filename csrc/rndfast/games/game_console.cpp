@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace rndfast {
 namespace {
 
 constexpr std::uint32_t kSystemRandomSeed = 4753849;
 constexpr int kStartUpFrames = 60;
+constexpr int kTellingFrames = 3;  // of these; then most programs have forgotten what was before the reset
 constexpr int kResetFrames = 4;
 constexpr std::int32_t kPaddleMin = 27'450;
 constexpr double kPaddleStep = 23'000;
@@ -90,22 +92,77 @@ void GameConsole::switch_on(const GameBoard& board) {
   atari_.power_on(board.board(), board.shades(), system_random_);
 }
 
-void GameConsole::load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed) {
+void GameConsole::load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed,
+                       ResetMemo* memo) {
   settings_ = settings;
   mode_ = board.game().modes.front();
   environment_random_.seed(random_seed);
-  reset(board);
+  reset(board, memo);
 }
 
-void GameConsole::reset(const GameBoard& board) {
-  const Game& game = board.game();
+void GameConsole::reset(const GameBoard& board, ResetMemo* memo) {
   episode_frame_number_ = 0;
-  paddle_resistance_ = (kPaddleMin + game.paddle_max) / 2;
+  paddle_resistance_ = (kPaddleMin + board.game().paddle_max) / 2;
   atari_.reset(board.board(), system_random_);
-  for (int frame = 0; frame < kStartUpFrames; ++frame) {
-    run_frame(board, {}, false);
-    decode(board);
+  for (int frame = 0; frame < kTellingFrames; ++frame) run_start_up_frame(board);
+  const Cartridge& cartridge = board.board().cartridge;
+  const bool is_proven = !cartridge.has_ram() && cartridge.scheme() != CartridgeScheme::kDPC;
+  if (memo == nullptr || !is_proven) {
+    finish_reset(board);
+    return;
   }
+  ResetKey key = {.state = atari_.state(), .mode = mode_, .difficulty = difficulty_, .buffer = atari_.buffer()};
+  IdleTimes times{};
+  IdleTimes::for_each(key.state, times, [](std::int32_t& time, std::int32_t& kept) { kept = std::exchange(time, 0); });
+  if (const ResetResult* const known = memo->find(key)) {
+    adopt(*known, times);
+    return;
+  }
+  const Mt19937 random_before = environment_random_;
+  const std::int32_t frames_before = frame_number_;
+  finish_reset(board);
+  if (was_literal_ || random_before != environment_random_) return;
+  memo->add(key, {.idle_times = times,
+                  .num_frames = frame_number_ - frames_before,
+                  .console = std::make_unique<const GameConsole>(*this)});
+}
+
+/// Takes over what finish_reset() sets. `times`: this console's idle times now.
+void GameConsole::adopt(const ResetResult& known, const IdleTimes& times) {
+  const GameConsole& console = *known.console;
+  decoder_ = console.decoder_;
+  held_action_ = console.held_action_;
+  paddle_resistance_ = console.paddle_resistance_;
+  frame_number_ += known.num_frames;
+  episode_frame_number_ = console.episode_frame_number_;
+  atari_.take_over(console.atari_);
+  was_literal_ = false;
+  // idle times that nothing has set since have only been rebased, by as much as the music's, which nothing ever sets
+  atari_.for_each_state([&](MachineState& state) {
+    const auto minus = [](std::int32_t a, std::int32_t b) {
+      return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) - static_cast<std::uint32_t>(b));
+    };
+    const std::int32_t passed = minus(known.idle_times.music_cycle, state.cartridge.dpc.music_cycle);
+    const auto take_over = [&](std::int32_t& time, std::int32_t known_time, std::int32_t own_time) {
+      if (time == minus(known_time, passed)) time = minus(own_time, passed);
+    };
+    take_over(state.cartridge.dpc.music_cycle, known.idle_times.music_cycle, times.music_cycle);
+    if (!state.riot.is_read_after_interrupt) {
+      take_over(state.riot.interrupt_cycle, known.idle_times.interrupt_cycle, times.interrupt_cycle);
+    }
+    take_over(state.tia.dump_end_cycle, known.idle_times.dump_end_cycle, times.dump_end_cycle);
+  });
+}
+
+void GameConsole::run_start_up_frame(const GameBoard& board) {
+  run_frame(board, {}, false);
+  decode(board);
+}
+
+void GameConsole::finish_reset(const GameBoard& board) {
+  was_literal_ = false;
+  const Game& game = board.game();
+  for (int frame = kTellingFrames; frame < kStartUpFrames; ++frame) run_start_up_frame(board);
   press_reset(board);
   decoder_ = game.initial;
   if (game.set_mode != nullptr) {
@@ -152,6 +209,7 @@ void GameConsole::run_frame(const GameBoard& board, const Keys& keys, bool wants
                                       .difficulty = difficulty_,
                                       .resistance = {paddle_resistance_, (kPaddleMin + board.game().paddle_max) / 2}});
   atari_.run_frame(board.board(), board.shades(), wants_picture);
+  was_literal_ = was_literal_ || (!wants_picture && atari_.has_last_picture());
 }
 
 void GameConsole::decode(const GameBoard& board) {

@@ -11,6 +11,7 @@
 #include "rndfast/common/random.hpp"
 #include "rndfast/console/atari2600.hpp"
 #include "rndfast/games/game.hpp"
+#include "rndfast/games/reset_memo.hpp"
 
 namespace rndfast {
 
@@ -45,10 +46,11 @@ class GameConsole {
 
   /// Gives a console that has just been switched on its random stream, and resets it, in its default mode and with
   /// both difficulty switches at B.
-  void load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed);
+  void load(const GameBoard& board, const GameSettings& settings, std::uint32_t random_seed, ResetMemo* memo = nullptr);
 
-  /// Starts an episode. Throws std::runtime_error if the game does not enter its mode.
-  void reset(const GameBoard& board);
+  /// Starts an episode. Throws std::runtime_error if the game does not enter its mode. With a memo of this game's
+  /// resets, one that has been played before is not played again; the result is the same.
+  void reset(const GameBoard& board, ResetMemo* memo = nullptr);
 
   /// Holds `action` (illegal ones count as NOOP) for one frame, or repeats the previous one by chance. Nothing
   /// happens, and the reward is 0, once the game is over.
@@ -87,6 +89,9 @@ class GameConsole {
   void run_frame(const GameBoard& board, const Keys& keys, bool wants_picture);
   void decode(const GameBoard& board);
   void press_reset(const GameBoard& board);
+  void run_start_up_frame(const GameBoard& board);
+  void finish_reset(const GameBoard& board);
+  void adopt(const ResetResult& known, const IdleTimes& times);
 
   GameSettings settings_;
   std::int32_t mode_;
@@ -97,6 +102,7 @@ class GameConsole {
   std::int32_t paddle_resistance_;
   std::int32_t frame_number_;
   std::int32_t episode_frame_number_;
+  bool was_literal_;            // a frame that nobody wanted to see had to be drawn, since finish_reset() last began
   Mt19937 system_random_;       // what a real console holds by chance at power-on and resets
   Mt19937 environment_random_;  // sticky actions
   Atari2600 atari_;

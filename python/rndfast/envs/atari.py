@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from rndfast import _core
 from rndfast.envs.games import GAMES, env_id, has_rooms, parse_game, rom_path
+from rndfast.envs.step_info import StepInfo
 
 __all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
 
@@ -25,7 +26,7 @@ _INT32_MAX = 2**31 - 1
 _CONSOLE_FPS = 60
 # The core takes this seed as "go on with the present random numbers".
 _UNSEEDED = -1
-_CONSOLE_KEYS = ("lives", "frame_number", "episode_frame_number", "ram")
+_CONSOLE_KEYS = ("env_id", "lives", "frame_number", "episode_frame_number", "ram")
 _STEP_KEYS = ("reward_raw", "episode_return", "episode_length", "game_over")
 
 Array = npt.NDArray[Any]
@@ -44,8 +45,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
     Shapes, with ``N = num_envs``: observations are ``(N, stack_num, img_height, img_width)`` uint8,
     oldest frame first, zeros before the reset frame, with a last axis of 3 if ``grayscale=False``;
     actions ``(N,)`` of any integer dtype, indices into the action set; rewards ``(N,)`` float32;
-    terminations and truncations ``(N,)`` bool. Every returned array is the caller's: no later call
-    writes to it.
+    terminations and truncations ``(N,)`` bool. Every returned array is the caller's, with ``copy``:
+    no later call writes to it.
 
     A *step* is one call of `step`: ``frameskip`` emulated *frames* (60 per second), fewer if the
     episode ends. ``info`` holds these ``(N,)`` arrays, each with its mask ``_<key>``:
@@ -100,6 +101,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         ale_compatible: Do as ale-py does where it is mistaken: a step that an ended episode cuts
             short does not show its last frame, and a lost life with ``episodic_life`` starts a new
             game (``docs/emulator.md``).
+        copy: Return new arrays from every step, which stay as they are. Without it, arrays are
+            used again: what a `recv` or `step` returned, ``info`` included, is valid until the
+            second `recv` or `step` after it. ``final_obs`` stays in any case.
         render_mode: ``"rgb_array"`` to use `render`; None.
         num_threads: Worker threads, 0 to 1024; 0 means one per processor core.
         thread_affinity_offset: First CPU to pin the threads to, -1 for none.
@@ -145,6 +149,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         mode: int | None = None,
         difficulty: int | None = None,
         ale_compatible: bool = False,
+        copy: bool = True,
         render_mode: str | None = None,
         num_threads: int = 0,
         thread_affinity_offset: int = -1,
@@ -161,6 +166,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             num_envs=num_envs,
             num_threads=num_threads,
             thread_affinity_offset=thread_affinity_offset,
+            copy=copy,
             max_num_frames_per_episode=max_num_frames_per_episode,
             repeat_action_probability=repeat_action_probability,
             full_action_space=full_action_space,
@@ -197,7 +203,10 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             "autoreset_mode": self.autoreset_mode,
         }
         self._is_reset = False
-        self._has_rooms = has_rooms(self.game)
+        rooms = ("room",) if has_rooms(self.game) else ()
+        self._console_keys = (*_CONSOLE_KEYS, *rooms)
+        self._step_keys = (*_CONSOLE_KEYS, *rooms, *_STEP_KEYS)
+        self._is_same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
 
     def reset(
         self,
@@ -239,8 +248,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         env_ids = np.flatnonzero(mask)
         batch.reset(env_ids, seeds[env_ids])
         self._is_reset = True
-        observations, records = batch.observe()
-        return observations, _with_masks(self._console_info(np.arange(self.num_envs), records))
+        results = batch.observe()
+        return results.observations, StepInfo.of(results, self._console_keys, is_same_step=False)
 
     def step(self, actions: Array, *, out: npt.NDArray[np.uint8] | None = None) -> Step:
         """Hold one action in each environment for ``frameskip`` frames.
@@ -259,8 +268,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
                 way, or, without autoreset, where an episode has ended.
             KeyboardInterrupt: At Ctrl-C. The step goes on: `recv` returns its results.
         """
-        self._idle_batch()
-        self.send(actions, out=out)
+        self._started_batch().send(actions, None, out, waits=True)
         return self.recv()
 
     def send(
@@ -282,17 +290,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             ValueError: If a shape, action or environment is wrong.
             RuntimeError: As of `step`, or where an environment is still under way.
         """
-        batch = self._usable_batch()
-        if not self._is_reset:
-            raise RuntimeError("call reset() before step()")
-        if env_ids is None:
-            env_ids = np.arange(self.num_envs)
-        else:
-            env_ids = _checked_integers("env_ids", env_ids)
-            if env_ids.ndim != 1:
-                raise ValueError(f"env_ids must have shape (n,), got {env_ids.shape}")
-        checked = self._checked_actions(actions, env_ids)
-        batch.send(env_ids, checked, out)
+        self._started_batch().send(actions, env_ids, out)
 
     def recv(self) -> Step:
         """Wait for the oldest `send`, and return what `step` does for its environments.
@@ -304,16 +302,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
                 environment fails, its number and what happened.
             KeyboardInterrupt: At Ctrl-C. Nothing is lost: call again.
         """
-        env_ids, observations, records, final_records, final_observations = (
-            self._usable_batch().recv()
-        )
-        terminations, truncations = records["terminated"].copy(), records["truncated"].copy()
-        info = _with_masks(self._step_info(env_ids, records))
-        ended = terminations | truncations
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            final_info = self._step_info(env_ids, final_records)
-            info |= _final_entries(ended, final_observations, final_info)
-        return observations, records["reward"].copy(), terminations, truncations, info
+        observations, rewards, terminations, truncations, results = self._open_batch().recv()
+        info = StepInfo.of(results, self._step_keys, is_same_step=self._is_same_step)
+        return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
         """Return what each console shows, ``(H, 160, 3)`` uint8; H is 210 for most games.
@@ -387,7 +378,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         Returns:
             ``(n,)`` records, in the order in which the work ended: int64 ``start_ns`` and
             ``end_ns``, of the clock of `time.perf_counter_ns`; uint32 ``thread``, below
-            ``num_threads``; uint32 ``item``, the environment.
+            ``num_threads``, or ``num_threads`` for the thread that waited; uint32 ``item``, the
+            environment.
 
         Raises:
             RuntimeError: After `close` or in a forked child.
@@ -405,33 +397,28 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             f'gymnasium.make_vec("{env_id(self.game)}", num_envs={self.num_envs}, ...)'
         )
 
-    def _usable_batch(self) -> _core.AtariBatch:
+    def _open_batch(self) -> _core.AtariBatch:
         if self._batch is None:
             raise RuntimeError("the environment is closed: make a new one")
-        self._batch.require_owner()
         return self._batch
+
+    def _started_batch(self) -> _core.AtariBatch:
+        batch = self._open_batch()
+        if not self._is_reset:
+            batch.require_owner()
+            raise RuntimeError("call reset() before step()")
+        return batch
+
+    def _usable_batch(self) -> _core.AtariBatch:
+        batch = self._open_batch()
+        batch.require_owner()
+        return batch
 
     def _idle_batch(self) -> _core.AtariBatch:
         batch = self._usable_batch()
         if not batch.is_idle:
             raise RuntimeError("a step is under way: call recv() or reset() first")
         return batch
-
-    def _console_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
-        values = {"env_id": env_ids.astype(np.int32)}
-        values |= {key: records[key].copy() for key in _CONSOLE_KEYS}
-        return values | ({"room": records["room"].copy()} if self._has_rooms else {})
-
-    def _step_info(self, env_ids: Array, records: Array) -> dict[str, Array]:
-        return self._console_info(env_ids, records) | {
-            key: records[key].copy() for key in _STEP_KEYS
-        }
-
-    def _checked_actions(self, actions: object, env_ids: Array) -> npt.NDArray[np.int64]:
-        checked = _checked_integers("actions", actions)
-        if checked.shape != env_ids.shape:
-            raise ValueError(f"actions must have shape {env_ids.shape}, got {checked.shape}")
-        return checked
 
     def _checked_reset_mask(self, options: object) -> npt.NDArray[np.bool_]:
         if options is None:
@@ -557,37 +544,6 @@ def _of_only_env(info: dict[str, Any]) -> dict[str, Any]:
     if "game_over" in values:  # Gymnasium makes arrays of Python's bool alone
         values["game_over"] = bool(values["game_over"])
     return values
-
-
-def _with_masks(values: dict[str, Array]) -> dict[str, Any]:
-    num_rows = len(next(iter(values.values())))
-    return values | {f"_{key}": np.ones(num_rows, np.bool_) for key in values}
-
-
-def _final_entries(
-    ended: npt.NDArray[np.bool_], observations: Array, values: dict[str, Array]
-) -> dict[str, Any]:
-    final_obs = np.full(len(ended), None, dtype=object)
-    for row in np.flatnonzero(ended):
-        final_obs[row] = observations[row].copy()
-    final_info: dict[str, Array] = {}
-    for key, value in values.items():
-        value[~ended] = 0
-        final_info |= {key: value, f"_{key}": ended.copy()}
-    return {
-        "final_obs": final_obs,
-        "_final_obs": ended.copy(),
-        "final_info": final_info,
-        "_final_info": ended.copy(),
-    }
-
-
-def _checked_integers(name: str, value: object) -> npt.NDArray[np.int64]:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-    if not np.issubdtype(value.dtype, np.integer):
-        raise TypeError(f"{name} must have an integer dtype, got {value.dtype}")
-    return value.astype(np.int64, order="C")
 
 
 def _checked_int(name: str, value: object, low: int, high: int = _INT32_MAX) -> int:

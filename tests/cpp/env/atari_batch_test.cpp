@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/env/atari_batch.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -26,35 +27,48 @@ std::vector<std::uint8_t> play(std::size_t num_threads, SimdLevel level, bool in
   settings.full_action_space = true;
   AtariBatch batch(*find_game("pitfall"), tests::sample_rom(), settings, kEnvs, num_threads, -1, level);
   const std::size_t size = batch.plan().observation_size();
-  std::vector<std::uint8_t> observations(kEnvs * size);
-  std::vector<std::uint8_t> final_observations(kEnvs * size);
-  std::vector<StepRecord> records(kEnvs);
-  std::vector<StepRecord> final_records(kEnvs);
-  const auto outputs_from = [&](std::size_t env) {
-    return AtariBatch::Outputs{observations.data() + env * size, records.data() + env, final_records.data() + env,
-                               final_observations.data() + env * size};
-  };
+  std::vector<std::uint8_t> seen;
   const auto ids = [](std::size_t begin, std::size_t end) {
     std::vector<std::int64_t> list(end - begin);
     std::iota(list.begin(), list.end(), static_cast<std::int64_t>(begin));
     return list;
   };
-  REQUIRE_FALSE(batch.finish(batch.start_reset(ids(0, kEnvs), ids(7, 7 + kEnvs), outputs_from(0)), [] {}));
-  std::vector<std::uint8_t> seen;
+  AtariBatch::Call reset;
+  batch.start_reset(reset, ids(0, kEnvs), ids(7, 7 + kEnvs));
+  REQUIRE_FALSE(batch.finish(reset, [] {}));
+  const std::size_t num_parts = in_halves ? 2 : 1;
+  const std::size_t num_rows = kEnvs / num_parts;
+  std::array<AtariBatch::Call, 2> calls;
   for (std::size_t step = 0; step < kSteps; ++step) {
-    const std::size_t parts = in_halves ? 2 : 1;
-    std::vector<AtariBatch::Call> calls;
-    for (std::size_t part = 0; part < parts; ++part) {
-      const std::size_t begin = part * kEnvs / parts;
-      const std::size_t end = (part + 1) * kEnvs / parts;
+    std::vector<std::uint8_t> observations(kEnvs * size);
+    std::vector<StepTable> tables;
+    std::vector<StepTable> final_tables;
+    std::vector<std::vector<std::uint8_t>> final_observations(kEnvs);
+    tables.reserve(num_parts);  // they must stay where they are
+    final_tables.reserve(num_parts);
+    for (std::size_t part = 0; part < num_parts; ++part) {
+      const std::size_t begin = part * num_rows;
+      tables.emplace_back(num_rows);
+      final_tables.emplace_back(num_rows);
       std::vector<std::int64_t> actions;
-      for (std::size_t env = begin; env < end; ++env) actions.push_back(static_cast<std::int64_t>((step + env) % 18));
-      calls.push_back(batch.start_step(ids(begin, end), actions, outputs_from(begin)));
+      for (std::size_t row = 0; row < num_rows; ++row) {
+        actions.push_back(static_cast<std::int64_t>((step + begin + row) % 18));
+      }
+      batch.start_step(
+          calls[part], ids(begin, begin + num_rows), actions,
+          {observations.data() + begin * size, &tables[part], &final_tables[part], final_observations.data() + begin},
+          in_halves ? WorkerQueue::Start::kAllThreads : WorkerQueue::Start::kAllButThread0);
     }
-    for (const auto& call : calls) REQUIRE_FALSE(batch.finish(call, [] {}));
+    for (std::size_t part = 0; part < num_parts; ++part) REQUIRE_FALSE(batch.finish(calls[part], [] {}));
     seen.insert(seen.end(), observations.begin(), observations.end());
-    for (const StepRecord& record : records) seen.insert(seen.end(), record.ram, record.ram + kRamBytes);
-    seen.insert(seen.end(), final_observations.begin(), final_observations.end());
+    for (std::size_t env = 0; env < kEnvs; ++env) {
+      for (const StepTable* table : {&tables[env / num_rows], &final_tables[env / num_rows]}) {
+        const StepRecord record = table->row(env % num_rows);
+        seen.insert(seen.end(), record.ram, record.ram + kRamBytes);
+        seen.push_back(static_cast<std::uint8_t>(record.env_id));
+      }
+      seen.insert(seen.end(), final_observations[env].begin(), final_observations[env].end());
+    }
   }
   return seen;
 }
@@ -75,13 +89,10 @@ TEST_CASE("a batch gives the same bytes on any number of threads, at any level, 
 }
 
 TEST_CASE("a batch can end while its threads are at work") {
-  const EnvSettings settings;
-  std::vector<std::uint8_t> observations(kEnvs * static_cast<std::size_t>(settings.stack_num * 84 * 84));
-  std::vector<StepRecord> records(kEnvs);
-  const AtariBatch::Outputs outputs = {observations.data(), records.data(), records.data(), observations.data()};
-  AtariBatch batch(*find_game("pitfall"), tests::sample_rom(), settings, kEnvs, 3, -1, SimdLevel::kBaseline);
-  REQUIRE(observations.size() == kEnvs * batch.plan().observation_size());
-  batch.start_reset({0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, outputs);
+  const std::vector<std::int64_t> ids = {0, 1, 2, 3, 4, 5};
+  AtariBatch::Call reset;
+  AtariBatch batch(*find_game("pitfall"), tests::sample_rom(), {}, kEnvs, 3, -1, SimdLevel::kBaseline);
+  batch.start_reset(reset, ids, ids);
 }
 
 }  // namespace rndfast

@@ -34,10 +34,13 @@ EnvSettings tiny_settings() {
 /// Memory of one call for any number of its environments.
 struct Rows {
   std::vector<std::uint8_t> observations = std::vector<std::uint8_t>(kEnvs * 64);
-  std::vector<StepRecord> records = std::vector<StepRecord>(kEnvs);
-  std::vector<StepRecord> final_records = std::vector<StepRecord>(kEnvs);
-  std::vector<std::uint8_t> final_observations = std::vector<std::uint8_t>(kEnvs * 64);
+  StepTable table = StepTable(kEnvs);
+  StepTable final_table = StepTable(kEnvs);
+  std::vector<std::vector<std::uint8_t>> final_observations = std::vector<std::vector<std::uint8_t>>(kEnvs);
   Ids env_ids;
+
+  AtariBatch::Outputs outputs() { return {observations.data(), &table, &final_table, final_observations.data()}; }
+  std::int32_t episode_length(std::size_t row) const { return table.row(row).episode_length; }
 };
 
 /// A batch whose calls bring memory of their own.
@@ -53,26 +56,25 @@ class Calls {
   }
 
   void reset(const Ids& ids = all(), WorkerQueue::Poll poll = never_stops) {
-    const auto rows = std::make_shared<Rows>();
-    calls.reset(ids, Ids(ids.size(), 3), outputs_of(*rows), rows, poll);
+    calls.reset(ids, Ids(ids.size(), 3), poll);
   }
   void send(const Ids& ids = all(), std::int64_t action = 0) { send(ids, Ids(ids.size(), action)); }
   void send(const Ids& ids, const Ids& actions) {
     const auto rows = std::make_shared<Rows>();
     rows->env_ids = ids;
-    calls.send(ids, actions, outputs_of(*rows), rows, never_stops);
+    calls.send(ids, actions, rows->outputs(), rows, WorkerQueue::Start::kAllThreads, never_stops);
   }
   std::shared_ptr<Rows> receive(WorkerQueue::Poll poll = never_stops) {
     return std::static_pointer_cast<Rows>(calls.receive(poll));
   }
-  std::vector<StepRecord> receive_records() { return receive()->records; }
+  std::vector<StepRecord> receive_records() {
+    const auto rows = receive();
+    std::vector<StepRecord> records;
+    for (std::size_t row = 0; row < rows->env_ids.size(); ++row) records.push_back(rows->table.row(row));
+    return records;
+  }
 
   BatchCalls calls;
-
- private:
-  static AtariBatch::Outputs outputs_of(Rows& rows) {
-    return {rows.observations.data(), rows.records.data(), rows.final_records.data(), rows.final_observations.data()};
-  }
 };
 
 }  // namespace
@@ -88,7 +90,7 @@ TEST_CASE("results come in the order of the calls, each with the rows of its env
   CHECK(calls.receive()->env_ids == Ids{0});
   const auto last = calls.receive();
   CHECK(last->env_ids == Ids{11, 7, 1});
-  for (std::size_t row = 0; row < 3; ++row) CHECK(last->records[row].episode_length == 1);
+  for (std::size_t row = 0; row < 3; ++row) CHECK(last->episode_length(row) == 1);
   CHECK(calls.calls.is_idle());
 }
 
@@ -119,14 +121,14 @@ TEST_CASE("without autoreset an ended episode is refused until it is reset") {
   Calls calls(2, settings);
   calls.reset();
   calls.send({4});
-  CHECK(calls.receive()->records[0].truncated);
+  CHECK(calls.receive_records()[0].truncated);
   CHECK_THROWS_WITH_AS(calls.send({3, 4}),
                        "the episode of env 4 has ended and autoreset is disabled: "
                        "call reset(options={\"reset_mask\": mask}) first",
                        std::runtime_error);
   calls.reset({4});
   calls.send({3, 4});
-  CHECK(calls.receive()->records[1].episode_length == 1);
+  CHECK(calls.receive_records()[1].episode_length == 1);
 }
 
 TEST_CASE("an interrupted wait leaves the step where it is") {
@@ -139,7 +141,7 @@ TEST_CASE("an interrupted wait leaves the step where it is") {
   CHECK_THROWS_AS(calls.send({0}), std::runtime_error);
   const auto rows = calls.receive();
   CHECK(rows->env_ids == Calls::all());
-  for (const StepRecord& record : rows->records) CHECK(record.episode_length == 1);
+  for (std::size_t row = 0; row < kEnvs; ++row) CHECK(rows->episode_length(row) == 1);
 }
 
 TEST_CASE("an interrupted reset goes on by itself, and the next call waits for it") {
@@ -162,17 +164,15 @@ TEST_CASE("a reset forgets the results of steps under way") {
   CHECK_THROWS_AS(calls.receive(), std::runtime_error);
   calls.send();
   const auto rows = calls.receive();
-  CHECK(rows->records[0].episode_length == 1);
-  CHECK(rows->records[2].episode_length == 2);
+  CHECK(rows->episode_length(0) == 1);
+  CHECK(rows->episode_length(2) == 2);
 }
 
 TEST_CASE("memory is kept as long as threads may write to it") {
   auto calls = std::make_unique<Calls>(3);
   calls->reset();
   const auto rows = std::make_shared<Rows>();
-  const AtariBatch::Outputs outputs = {rows->observations.data(), rows->records.data(), rows->final_records.data(),
-                                       rows->final_observations.data()};
-  calls->calls.send(Calls::all(), Ids(kEnvs), outputs, rows, never_stops);
+  calls->calls.send(Calls::all(), Ids(kEnvs), rows->outputs(), rows, WorkerQueue::Start::kAllThreads, never_stops);
   CHECK(rows.use_count() == 2);
   SUBCASE("until it is received") { CHECK(calls->receive() == rows); }
   SUBCASE("until it is forgotten") { calls->calls.finish_all(never_stops); }

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""``info`` of many environments, in Gymnasium's layout, whose entries are made when asked for.
+
+Making all entries takes longer than all else that Python does in a step, and most are never looked
+at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rndfast import _core
+
+__all__ = ["StepInfo"]
+
+Array = npt.NDArray[Any]
+
+_FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
+
+
+class StepInfo(dict[str, Any]):
+    """A dict with an ``(n,)`` array and its mask ``_<key>`` for each key, and perhaps more.
+
+    Looking up one key makes its entry alone; methods that see all entries make all of them first,
+    and so do ``dict(info)``, ``**info`` and ``|``, since `__iter__` is not `dict`'s own. Made as a
+    dict is, it has nothing left to make.
+    """
+
+    _results: _core.StepResults | None = None  # None once all entries are made
+    _keys: tuple[str, ...] = ()
+    _is_same_step = False
+
+    @classmethod
+    def of(
+        cls, results: _core.StepResults, keys: tuple[str, ...], *, is_same_step: bool
+    ) -> StepInfo:
+        """Promise entries.
+
+        Args:
+            results: Where the arrays come from.
+            keys: Columns of ``results`` that are entries.
+            is_same_step: Whether there are final entries if any episode has ended.
+        """
+        info = cls()
+        info._results, info._keys, info._is_same_step = results, keys, is_same_step
+        return info
+
+    def __missing__(self, key: str) -> Any:
+        """Make the entry of a key, or raise KeyError."""
+        if self._results is None or not self._promises(key):
+            raise KeyError(key)
+        value = self._made(self._results, key)
+        self[key] = value
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is such an entry, made or not."""
+        return super().__contains__(key) or (self._results is not None and self._promises(key))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The entry of a key, or ``default``."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all entries are equal, as of `dict`."""
+        self._make_all()
+        if isinstance(other, StepInfo):
+            other._make_all()
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled and copied as the plain dict that it looks like."""
+        return dict, (dict(self),)
+
+    def clear(self) -> None:
+        """Forget all entries, made or not."""
+        self._results = None
+        super().clear()
+
+    def _promises(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
+        if key in _FINAL_KEYS:
+            return self._is_same_step and bool(self._ended().any())
+        return key in self._keys or (key[:1] == "_" and key[1:] in self._keys)
+
+    def _ended(self) -> npt.NDArray[np.bool_]:
+        assert self._results is not None
+        ended: npt.NDArray[np.bool_] = self._results.column("terminated") | self._results.column(
+            "truncated"
+        )
+        return ended
+
+    def _made(self, results: _core.StepResults, key: str) -> Any:
+        if key in self._keys:
+            return results.column(key)
+        ended = self._ended()
+        if key in ("_final_obs", "_final_info"):
+            return ended
+        if key == "final_obs":
+            observations = np.full(len(ended), None, dtype=object)
+            for row in np.flatnonzero(ended).tolist():
+                observations[row] = results.final_observation(row)
+            return observations
+        if key == "final_info":
+            final: dict[str, Array] = {}
+            for name in self._keys:
+                final |= {name: results.final_column(name), f"_{name}": ended.copy()}
+            return final
+        return np.ones(len(ended), np.bool_)
+
+    def _make_all(self) -> None:
+        if self._results is None:
+            return
+        for key in (*self._keys, *(f"_{key}" for key in self._keys), *_FINAL_KEYS):
+            if key in self:
+                self[key]
+        self._results = None
+
+
+def _seeing_all(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+
+    def see_all(self: StepInfo, *arguments: Any) -> Any:
+        self._make_all()
+        return method(self, *arguments)
+
+    see_all.__name__ = name
+    see_all.__doc__ = method.__doc__
+    return see_all
+
+
+for _name in (
+    *("__delitem__", "__iter__", "__len__", "__or__", "__repr__", "__reversed__", "__ror__"),
+    *("copy", "items", "keys", "pop", "popitem", "setdefault", "values"),
+):
+    setattr(StepInfo, _name, _seeing_all(_name))
