@@ -60,6 +60,7 @@ void write_ctrlpf(Machine& machine, unsigned value, std::int32_t clock) {
   settle(machine, objects, column);
   tia.ctrlpf = static_cast<std::uint8_t>(value);
   if (acts_now) tia.pf_is_reflected = is_reflected;
+  tia.changes_at_line_end = true;
 }
 
 void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t clock) {
@@ -105,6 +106,7 @@ void write_resp(Machine& machine, unsigned player, std::int32_t clock) {
   settle(machine, 1U << player, column);
   tia.position[player] = static_cast<std::uint8_t>(strobe.position);
   tia.first_copy_is_hidden[player] = strobe.hides_first_copy;
+  tia.changes_at_line_end = true;
   tia.no_effect[NUSIZ0 + player] = Tia::kNone;  // it shows the first copy again
 }
 
@@ -141,20 +143,20 @@ void write_resmp(Machine& machine, unsigned missile, unsigned value, std::int32_
 /// HMOVE at cycle `cycle` of a line, for objects that it may move.
 void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
   Tia& tia = machine.state.tia;
-  unsigned changed = 0;
   std::uint8_t positions[5];
-  std::copy(std::begin(tia.position), std::end(tia.position), positions);
+  unsigned changed = tia.m0_variant != kM0Normal ? 1U << kM0 : 0;
+  changed |= (tia.first_copy_is_hidden[0] ? 1U << kP0 : 0) | (tia.first_copy_is_hidden[1] ? 1U << kP1 : 0);
+  unsigned moved = 0;
   for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
     const auto object = static_cast<unsigned>(std::countr_zero(rest));
     positions[object] = moved_position(tia.position[object], cycle, tia.motion[object]);
-    if (positions[object] != tia.position[object]) changed |= 1U << object;
+    if (positions[object] != tia.position[object]) moved |= 1U << object;
   }
-  for (unsigned player = 0; player < 2; ++player) {
-    if (tia.first_copy_is_hidden[player]) changed |= 1U << player;
+  if ((changed | moved) != 0) settle(machine, changed | moved, column);
+  for (; moved != 0; moved &= moved - 1) {
+    const auto object = static_cast<unsigned>(std::countr_zero(moved));
+    tia.position[object] = positions[object];
   }
-  if (tia.m0_variant != kM0Normal) changed |= 1U << kM0;
-  if (changed != 0) settle(machine, changed, column);
-  std::copy(std::begin(positions), std::end(positions), tia.position);
   tia.first_copy_is_hidden[0] = tia.first_copy_is_hidden[1] = false;
   tia.m0_variant = kM0Normal;
 }
@@ -315,6 +317,7 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
         arrive(machine, clock);  // lines that have ended are not affected
         tia.star_motion = true;
         tia.star_counter = 0;
+        tia.changes_at_line_end = true;
         tia.no_effect[NUSIZ0] = Tia::kNone;
       }
       [[fallthrough]];
