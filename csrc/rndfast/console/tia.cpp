@@ -89,7 +89,7 @@ void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t
   tia.grp[player] = static_cast<std::uint8_t>(value);
   tia.delayed_grp[other] = tia.grp[other];
   if (player == 1) tia.delayed_enabl = tia.enabl;
-  if (objects != 0) update_enabled(tia, objects);
+  if (objects != 0) update_enabled(tia, 1U << kP0 | 1U << kP1 | 1U << kBL);
 }
 
 void write_resp(Machine& machine, unsigned player, std::int32_t clock) {
@@ -141,7 +141,7 @@ void write_resmp(Machine& machine, unsigned missile, unsigned value, std::int32_
 }
 
 /// HMOVE at cycle `cycle` of a line, for objects that it may move.
-void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
+[[gnu::noinline]] void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
   Tia& tia = machine.state.tia;
   std::uint8_t positions[5];
   unsigned changed = tia.m0_variant != kM0Normal ? 1U << kM0 : 0;

@@ -170,9 +170,7 @@ void draw_segment(Machine& machine, std::int32_t to) {
   }
 
   if (tia.hmove_blanks_next_pixels && from < 8) {
-    if (machine.picture != nullptr) {
-      std::memset(row_of(machine) + from, machine.shades[0], static_cast<std::size_t>(8 - from));
-    }
+    if (machine.picture != nullptr) std::fill(row_of(machine) + from, row_of(machine) + 8, machine.shades[0]);
     if (to >= 8) tia.hmove_blanks_next_pixels = false;
   }
 }
