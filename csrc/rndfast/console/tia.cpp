@@ -221,16 +221,17 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
     case HMCLR:
       std::fill(&tia.no_effect[HMP0], &tia.no_effect[HMBL] + 1, std::int16_t{0});
       break;
-    case GRP0:
-    case GRP1:
+    case GRP0:  // has moved GRP1; what GRP1 moves may have changed
     case ENABL: {
       tia.no_effect[address] = byte;
-      const bool moves_grp1 = tia.delayed_grp[1] != tia.grp[1];
-      const bool moves_others = tia.delayed_grp[0] != tia.grp[0] || tia.delayed_enabl != tia.enabl;
-      tia.no_effect[GRP0] = moves_grp1 ? Tia::kNone : std::int16_t{tia.grp[0]};
-      tia.no_effect[GRP1] = moves_others ? Tia::kNone : std::int16_t{tia.grp[1]};
+      const bool grp1_moves = tia.delayed_grp[0] != tia.grp[0] || tia.delayed_enabl != tia.enabl;
+      tia.no_effect[GRP1] = grp1_moves ? Tia::kNone : std::int16_t{tia.grp[1]};
       break;
     }
+    case GRP1:  // has moved GRP0 and ENABL; what GRP0 moves may have changed
+      tia.no_effect[address] = byte;
+      tia.no_effect[GRP0] = tia.delayed_grp[1] != tia.grp[1] ? Tia::kNone : std::int16_t{tia.grp[0]};
+      break;
     case VSYNC:
     case WSYNC:
     case RESP0:
@@ -247,15 +248,21 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
   }
 }
 
+/// Before a write in a frame that is drawn literally, or is too long.
+[[gnu::noinline, gnu::cold]] void prepare(Machine& machine, unsigned address, std::int32_t cycle) {
+  Tia& tia = machine.state.tia;
+  if (machine.is_literal) draw_literally(machine, 3 * cycle + delay_of(address, cycle));
+  if (cycle < tia.last_line_cycle) return;
+  advance(machine, 3 * cycle);
+  tia.frame_has_ended = true;
+}
+
 [[gnu::always_inline]] inline std::int32_t write_at(Machine& machine, unsigned address, unsigned value,
                                                     std::int32_t cycle) {
   Tia& tia = machine.state.tia;
   const std::int32_t clock = 3 * cycle;
-  if (machine.is_literal) draw_literally(machine, clock + delay_of(address, cycle));
-  if (cycle >= tia.last_line_cycle) {
-    advance(machine, clock);
-    tia.frame_has_ended = true;
-  }
+  if (machine.is_literal || cycle >= tia.last_line_cycle) [[unlikely]]
+    prepare(machine, address, cycle);
   switch (address) {
     case VSYNC:
       write_vsync(machine, value, clock);
