@@ -8,6 +8,7 @@
 #include "rndfast/console/cartridge.hpp"
 #include "rndfast/console/decoded_program.hpp"
 #include "rndfast/console/machine_state.hpp"
+#include "rndfast/console/tia/layers.hpp"
 
 namespace rndfast {
 
@@ -27,6 +28,10 @@ struct Machine {
   const std::uint8_t* shades;  // (256,) what to store for each colour
   bool is_literal;             // draw at every access, as exactly as the original: for pictures that stay unfinished
   SimdLevel simd_level;        // how to draw
+
+  tia::Layers layers = {};              // of the last row that was painted as a whole
+  std::int32_t layered_row = -2;        // which one; none if far from any row
+  bool layered_row_has_blanks = false;  // over its layers, because of an HMOVE
 };
 
 }  // namespace rndfast

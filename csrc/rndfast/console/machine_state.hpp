@@ -94,6 +94,7 @@ struct Tia {
   bool was_reset_in_frame;    // the picture then begins with line 0
   std::int32_t segment_from;  // the first column that is neither in the picture nor checked for collisions
   bool same_as_above;         // nothing has changed since the row above was drawn
+  bool changes_at_line_end;   // an object, as far as is known now
   bool above_has_blanks;      // columns 0 .. 7 of the row above are black because of an HMOVE
   std::uint8_t enabled;       // bit per object: its registers let it show somewhere
   std::uint8_t stale;         // bit per object: `shape` must be rebuilt from the registers

@@ -60,6 +60,7 @@ void write_ctrlpf(Machine& machine, unsigned value, std::int32_t clock) {
   settle(machine, objects, column);
   tia.ctrlpf = static_cast<std::uint8_t>(value);
   if (acts_now) tia.pf_is_reflected = is_reflected;
+  tia.changes_at_line_end = true;
 }
 
 void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t clock) {
@@ -88,7 +89,7 @@ void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t
   tia.grp[player] = static_cast<std::uint8_t>(value);
   tia.delayed_grp[other] = tia.grp[other];
   if (player == 1) tia.delayed_enabl = tia.enabl;
-  if (objects != 0) update_enabled(tia, objects);
+  if (objects != 0) update_enabled(tia, 1U << kP0 | 1U << kP1 | 1U << kBL);
 }
 
 void write_resp(Machine& machine, unsigned player, std::int32_t clock) {
@@ -105,6 +106,7 @@ void write_resp(Machine& machine, unsigned player, std::int32_t clock) {
   settle(machine, 1U << player, column);
   tia.position[player] = static_cast<std::uint8_t>(strobe.position);
   tia.first_copy_is_hidden[player] = strobe.hides_first_copy;
+  tia.changes_at_line_end = true;
   tia.no_effect[NUSIZ0 + player] = Tia::kNone;  // it shows the first copy again
 }
 
@@ -139,22 +141,22 @@ void write_resmp(Machine& machine, unsigned missile, unsigned value, std::int32_
 }
 
 /// HMOVE at cycle `cycle` of a line, for objects that it may move.
-void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
+[[gnu::noinline]] void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
   Tia& tia = machine.state.tia;
-  unsigned changed = 0;
   std::uint8_t positions[5];
-  std::copy(std::begin(tia.position), std::end(tia.position), positions);
+  unsigned changed = tia.m0_variant != kM0Normal ? 1U << kM0 : 0;
+  changed |= (tia.first_copy_is_hidden[0] ? 1U << kP0 : 0) | (tia.first_copy_is_hidden[1] ? 1U << kP1 : 0);
+  unsigned moved = 0;
   for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
     const auto object = static_cast<unsigned>(std::countr_zero(rest));
     positions[object] = moved_position(tia.position[object], cycle, tia.motion[object]);
-    if (positions[object] != tia.position[object]) changed |= 1U << object;
+    if (positions[object] != tia.position[object]) moved |= 1U << object;
   }
-  for (unsigned player = 0; player < 2; ++player) {
-    if (tia.first_copy_is_hidden[player]) changed |= 1U << player;
+  if ((changed | moved) != 0) settle(machine, changed | moved, column);
+  for (; moved != 0; moved &= moved - 1) {
+    const auto object = static_cast<unsigned>(std::countr_zero(moved));
+    tia.position[object] = positions[object];
   }
-  if (tia.m0_variant != kM0Normal) changed |= 1U << kM0;
-  if (changed != 0) settle(machine, changed, column);
-  std::copy(std::begin(positions), std::end(positions), tia.position);
   tia.first_copy_is_hidden[0] = tia.first_copy_is_hidden[1] = false;
   tia.m0_variant = kM0Normal;
 }
@@ -219,16 +221,17 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
     case HMCLR:
       std::fill(&tia.no_effect[HMP0], &tia.no_effect[HMBL] + 1, std::int16_t{0});
       break;
-    case GRP0:
-    case GRP1:
+    case GRP0:  // has moved GRP1; what GRP1 moves may have changed
     case ENABL: {
       tia.no_effect[address] = byte;
-      const bool moves_grp1 = tia.delayed_grp[1] != tia.grp[1];
-      const bool moves_others = tia.delayed_grp[0] != tia.grp[0] || tia.delayed_enabl != tia.enabl;
-      tia.no_effect[GRP0] = moves_grp1 ? Tia::kNone : std::int16_t{tia.grp[0]};
-      tia.no_effect[GRP1] = moves_others ? Tia::kNone : std::int16_t{tia.grp[1]};
+      const bool grp1_moves = tia.delayed_grp[0] != tia.grp[0] || tia.delayed_enabl != tia.enabl;
+      tia.no_effect[GRP1] = grp1_moves ? Tia::kNone : std::int16_t{tia.grp[1]};
       break;
     }
+    case GRP1:  // has moved GRP0 and ENABL; what GRP0 moves may have changed
+      tia.no_effect[address] = byte;
+      tia.no_effect[GRP0] = tia.delayed_grp[1] != tia.grp[1] ? Tia::kNone : std::int16_t{tia.grp[0]};
+      break;
     case VSYNC:
     case WSYNC:
     case RESP0:
@@ -245,15 +248,21 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
   }
 }
 
+/// Before a write in a frame that is drawn literally, or is too long.
+[[gnu::noinline, gnu::cold]] void prepare(Machine& machine, unsigned address, std::int32_t cycle) {
+  Tia& tia = machine.state.tia;
+  if (machine.is_literal) draw_literally(machine, 3 * cycle + delay_of(address, cycle));
+  if (cycle < tia.last_line_cycle) return;
+  advance(machine, 3 * cycle);
+  tia.frame_has_ended = true;
+}
+
 [[gnu::always_inline]] inline std::int32_t write_at(Machine& machine, unsigned address, unsigned value,
                                                     std::int32_t cycle) {
   Tia& tia = machine.state.tia;
   const std::int32_t clock = 3 * cycle;
-  if (machine.is_literal) draw_literally(machine, clock + delay_of(address, cycle));
-  if (cycle >= tia.last_line_cycle) {
-    advance(machine, clock);
-    tia.frame_has_ended = true;
-  }
+  if (machine.is_literal || cycle >= tia.last_line_cycle) [[unlikely]]
+    prepare(machine, address, cycle);
   switch (address) {
     case VSYNC:
       write_vsync(machine, value, clock);
@@ -315,6 +324,7 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
         arrive(machine, clock);  // lines that have ended are not affected
         tia.star_motion = true;
         tia.star_counter = 0;
+        tia.changes_at_line_end = true;
         tia.no_effect[NUSIZ0] = Tia::kNone;
       }
       [[fallthrough]];

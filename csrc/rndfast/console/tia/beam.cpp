@@ -28,8 +28,7 @@ void rebuild(Tia& tia, unsigned object) {
 }
 
 /// The columns that `object` covers in the present line, as far as they have not been drawn.
-PixelMask columns_of(Tia& tia, unsigned object) {
-  if ((tia.stale >> object & 1) != 0) rebuild(tia, object);
+PixelMask columns_of(const Tia& tia, unsigned object) {
   if ((tia.cut >> object & 1) == 0) return tia.shape[object];
   const PixelMask rest = tia.shape[object] & kFrom[static_cast<unsigned>(tia.shape_from[object])];
   return (tia.was_drawn >> object & 1) != 0 ? tia.drawn[object] | rest : rest;
@@ -37,6 +36,8 @@ PixelMask columns_of(Tia& tia, unsigned object) {
 
 /// The effect that the end of a visible line has on the objects. Returns whether anything changed.
 bool end_line(Tia& tia) {
+  if (!tia.changes_at_line_end) return false;
+  tia.changes_at_line_end = tia.star_motion;
   unsigned changed = 0;
   if (tia.pf_is_reflected != ((tia.ctrlpf & kReflect) != 0)) {
     tia.pf_is_reflected = !tia.pf_is_reflected;
@@ -90,7 +91,7 @@ void set_line_end(Tia& tia, const Window& window) {
   tia.line_end = tia.line_clock + kClocksPerLine - (tia.row + 1 == window.height ? 1 : 0);
 }
 
-void finish_line(Machine& machine) {
+void finish_line(Machine& machine, std::int32_t clock) {
   Tia& tia = machine.state.tia;
   const bool was_whole = tia.cut == 0 && tia.segment_from == 0;
   const bool has_blanks = tia.hmove_blanks_next_pixels;
@@ -99,6 +100,14 @@ void finish_line(Machine& machine) {
     if (machine.picture != nullptr) {
       std::uint8_t* row = row_of(machine);
       std::memcpy(row, row - kScreenWidth, kScreenWidth);
+      if (machine.layered_row + 1 == tia.row) machine.layered_row = tia.row;
+    } else if (!has_blanks && !tia.changes_at_line_end) {  // nothing can happen in the next lines, either
+      const std::int32_t num_lines =
+          std::min((clock - tia.line_end - 1) / kClocksPerLine, machine.window.height - 2 - tia.row);
+      if (num_lines > 0) {
+        tia.row += num_lines;
+        tia.line_clock += num_lines * kClocksPerLine;
+      }
     }
   } else {
     draw_segment(machine, kScreenWidth);
@@ -131,13 +140,17 @@ void draw_segment(Machine& machine, std::int32_t to) {
   if (!is_blanked(tia)) {
     unsigned latches = open_latches(tia);
     if (latches != 0 || machine.picture != nullptr) {
-      PixelMask objects[kNumTiaObjects] = {};
-      for (unsigned rest = tia.enabled | tia.was_drawn; rest != 0; rest &= rest - 1) {
-        const auto object = static_cast<unsigned>(std::countr_zero(rest));
-        objects[object] = columns_of(tia, object);
+      for (unsigned stale = tia.stale; stale != 0; stale &= stale - 1) {
+        rebuild(tia, static_cast<unsigned>(std::countr_zero(stale)));
       }
+      const PixelMask* objects = tia.shape;
+      PixelMask merged[kNumTiaObjects];
+      if (tia.cut != 0) {
+        for (unsigned object = 0; object < kNumTiaObjects; ++object) merged[object] = columns_of(tia, object);
+        objects = merged;
+      }
+      const bool is_whole = from == 0 && to == kScreenWidth;
       if (latches != 0) {
-        const bool is_whole = from == 0 && to == kScreenWidth;
         const PixelMask window = without(kFrom[static_cast<unsigned>(from)], kFrom[static_cast<unsigned>(to)]);
         for (; latches != 0; latches &= latches - 1) {
           const auto latch = static_cast<unsigned>(std::countr_zero(latches));
@@ -148,7 +161,8 @@ void draw_segment(Machine& machine, std::int32_t to) {
         }
       }
       if (machine.picture != nullptr) {
-        paint(machine, arrange(machine, objects), row_of(machine), from, to);
+        const Layers layers = arrange(machine, objects);
+        is_whole ? paint_row(machine, layers) : paint(machine, layers, row_of(machine), from, to);
       }
     }
   } else if (machine.picture != nullptr) {
@@ -156,9 +170,7 @@ void draw_segment(Machine& machine, std::int32_t to) {
   }
 
   if (tia.hmove_blanks_next_pixels && from < 8) {
-    if (machine.picture != nullptr) {
-      std::memset(row_of(machine) + from, machine.shades[0], static_cast<std::size_t>(8 - from));
-    }
+    if (machine.picture != nullptr) std::fill(row_of(machine) + from, row_of(machine) + 8, machine.shades[0]);
     if (to >= 8) tia.hmove_blanks_next_pixels = false;
   }
 }

@@ -17,8 +17,8 @@ inline constexpr std::int32_t kNever = 0x40000000;
 /// Sets line_end for the present row.
 void set_line_end(Tia& tia, const Window& window);
 
-/// Draws what is left of the line, and goes on to the next.
-void finish_line(Machine& machine);
+/// Draws what is left of the line, and goes on to the next, or to a later one that ends no earlier than `clock`.
+void finish_line(Machine& machine, std::int32_t clock);
 
 /// Draws the line's columns up to `to` with the state as it is, and finds their collisions.
 void draw_segment(Machine& machine, std::int32_t to);
@@ -31,7 +31,7 @@ void keep_passed(Machine& machine, unsigned objects, std::int32_t column);
 
 /// Draws the lines that have ended before `clock`.
 inline void advance(Machine& machine, std::int32_t clock) {
-  while (clock > machine.state.tia.line_end) finish_line(machine);
+  while (clock > machine.state.tia.line_end) finish_line(machine, clock);
 }
 
 inline std::int32_t column_at(const Tia& tia, std::int32_t clock) {

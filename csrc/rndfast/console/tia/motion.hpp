@@ -27,30 +27,39 @@ std::int32_t strobed_position(unsigned object, std::int32_t beam_clock, std::int
 int missile_offset(unsigned player_nusiz);
 
 /// Whether an HMOVE at `cycle` of a line moves each object by what its motion register says, no more and no less.
-inline bool is_regular_hmove(unsigned cycle) { return cycle <= 3 || cycle == 75; }
+constexpr bool is_regular_hmove(unsigned cycle) { return cycle <= 3 || cycle == 75; }
 
 /// Whether an HMOVE at `cycle` of a line blanks columns 0 .. 7.
 inline bool hmove_blanks(unsigned cycle) { return cycle <= 20 || cycle == 75; }
 
-/// How far to the right HMOVE at cycle `cycle` of a line moves an object whose motion register holds `nibble`.
-inline int hmove_distance(unsigned cycle, unsigned nibble) {
+/// How far to the right HMOVE at `cycle` of a line moves an object whose motion register holds `nibble`, by both.
+inline constexpr std::array<std::array<std::int8_t, 16>, kCyclesPerLine> kHmoveDistance = [] {
   // from the left border on, the object gets too few or too many of the extra clocks that move it
-  static constexpr std::array<std::int8_t, 17> kFloor = {-6, -5, -5, -4, -3, -2, -2, -1, 0, 1, 1, 2, 3, 4, 4, 5, 6};
-  static constexpr std::array<std::int8_t, 20> kLateness = {-6, -5, -4, -4, -3, -2, -1, -1, 0, 1,
-                                                            2,  2,  3,  4,  5,  5,  6,  7,  8, 8};
-  const int regular = nibble < 8 ? -static_cast<int>(nibble) : 16 - static_cast<int>(nibble);
-  if (is_regular_hmove(cycle)) return regular;
-  if (cycle <= 20) return std::max(regular, static_cast<int>(kFloor[cycle - 4]));
-  if (cycle <= 54) return 0;
-  return std::min(0, regular - kLateness[cycle - 55]);
-}
+  constexpr std::array<int, 17> kFloor = {-6, -5, -5, -4, -3, -2, -2, -1, 0, 1, 1, 2, 3, 4, 4, 5, 6};
+  constexpr std::array<int, 20> kLateness = {-6, -5, -4, -4, -3, -2, -1, -1, 0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8};
+  std::array<std::array<std::int8_t, 16>, kCyclesPerLine> table{};
+  for (unsigned cycle = 0; cycle < kCyclesPerLine; ++cycle) {
+    for (int nibble = 0; nibble < 16; ++nibble) {
+      const int regular = nibble < 8 ? -nibble : 16 - nibble;
+      int distance = 0;
+      if (is_regular_hmove(cycle)) {
+        distance = regular;
+      } else if (cycle <= 20) {
+        distance = std::max(regular, kFloor[cycle - 4]);
+      } else if (cycle > 54) {
+        distance = std::min(0, regular - kLateness[cycle - 55]);
+      }
+      table[cycle][static_cast<unsigned>(nibble)] = static_cast<std::int8_t>(distance);
+    }
+  }
+  return table;
+}();
 
 /// An object's position after that.
 inline std::uint8_t moved_position(std::uint8_t position, unsigned cycle, unsigned nibble) {
-  int moved = position + hmove_distance(cycle, nibble);
-  if (moved < 0) moved += kScreenWidth;
-  if (moved >= kScreenWidth) moved -= kScreenWidth;
-  return static_cast<std::uint8_t>(moved);
+  const int moved = position + kHmoveDistance[cycle][nibble];
+  const int from_left = moved < 0 ? moved + kScreenWidth : moved;
+  return static_cast<std::uint8_t>(from_left >= kScreenWidth ? from_left - kScreenWidth : from_left);
 }
 
 /// Sets a motion register.

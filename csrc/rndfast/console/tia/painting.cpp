@@ -3,10 +3,20 @@
 
 #include <cstring>
 
+#include "rndfast/console/tia/pixel_mask.hpp"
 #include "rndfast/console/tia/registers.hpp"
 
 namespace rndfast::tia {
 namespace {
+
+bool are_equal(const Layers& a, const Layers& b) {
+  std::uint64_t differences = 0;
+  for (unsigned layer = 0; layer < 3; ++layer) {
+    for (unsigned i = 0; i < 3; ++i) differences |= a.columns[layer].words[i] ^ b.columns[layer].words[i];
+    differences |= std::uint64_t{a.shades[layer]} ^ b.shades[layer];
+  }
+  return (differences | (std::uint64_t{a.background} ^ b.background)) == 0;
+}
 
 /// Writes columns [from, to) of a row.
 void paint_by_table(const Layers& layers, std::uint8_t* row, unsigned from, unsigned to) {
@@ -78,7 +88,7 @@ RNDFAST_TARGET_AVX2 void paint_by_vector(const Layers& layers, std::uint8_t* row
 
 }  // namespace
 
-Layers arrange(const Machine& machine, const PixelMask (&objects)[kNumTiaObjects]) {
+Layers arrange(const Machine& machine, const PixelMask* objects) {
   const Tia& tia = machine.state.tia;
   const auto shade = [&](unsigned color) { return machine.shades[tia.colu[color]]; };
   Layers layers;
@@ -113,6 +123,21 @@ void paint(const Machine& machine, const Layers& layers, std::uint8_t* row, std:
   static_cast<void>(machine);
 #endif
   paint_by_table(layers, row, first, end);
+}
+
+void paint_row(Machine& machine, const Layers& layers) {
+  const std::int32_t row = machine.state.tia.row;
+  const bool has_blanks = machine.state.tia.hmove_blanks_next_pixels;
+  std::uint8_t* const pixels = machine.picture + row * std::int64_t{kScreenWidth};
+  const bool is_next = machine.layered_row + 1 == row && (has_blanks || !machine.layered_row_has_blanks);
+  if (is_next && are_equal(layers, machine.layers)) {
+    std::memcpy(pixels, pixels - kScreenWidth, kScreenWidth);
+  } else {
+    machine.layers = layers;
+    paint(machine, layers, pixels, 0, kScreenWidth);
+  }
+  machine.layered_row = row;
+  machine.layered_row_has_blanks = has_blanks;
 }
 
 }  // namespace rndfast::tia
