@@ -162,6 +162,9 @@ class Agent:
             if (values := _with_prefix(state, f"optimizer.{index}"))
         }
         self.optimizer.load_state_dict(adam)
+        for parameter, values in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # in memory as the parameter: fused steps ask it
+                values[name] = torch.empty_like(parameter).copy_(values[name])
         for name, moments in self._moments().items():
             values = _with_prefix(state, name)
             moments.set_state(
