@@ -19,7 +19,7 @@ def make_env(
 ) -> SameStepEnv:
     """The training environment: same-step autoreset, unclipped rewards.
 
-    Atari's returns single frames; the rollout stacks them.
+    Atari's returns single frames, which the rollout stacks, in arrays that the next steps use again.
     """
     env_id, num_envs = config.env.env_id, config.env.num_envs
     if not config.env.is_atari:
@@ -30,6 +30,7 @@ def make_env(
         "reward_clipping": False,
         "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
         "num_threads": num_threads,
+        "copy": False,
         "render_mode": render_mode,
     }
     return AtariVectorEnv(parse_game(env_id), **settings)

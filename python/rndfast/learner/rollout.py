@@ -194,7 +194,7 @@ def initialize_obs_moments(agent: Agent, env: SameStepEnv, config: Config, ranks
     batch: list[NDArray[Any]] = []
     for step in range(1, num_steps + 1):
         actions = ranks.own(random_actions(space, num_envs, rng))
-        batch.append(newest(observations))
+        batch.append(newest(observations).copy())
         observations = env.step(actions)[0]
         if step % config.ppo.rollout_steps == 0 or step == num_steps:
             ranks.update_moments(agent.obs_moments, np.stack(batch))
