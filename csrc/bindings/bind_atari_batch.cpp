@@ -151,13 +151,13 @@ class Batch {
     calls_.reset(view_flat<std::int64_t>(ids), view_flat<std::int64_t>(seed_values), check_signals);
   }
 
-  void send(const ArrayArg<void>& actions, const ArrayArg<void>& env_ids, const py::object& out, bool waits) {
+  void send(const ArrayArg<void>& actions, const py::object& env_ids, const py::object& out, bool waits) {
     require_owner();
     if (waits && !calls_.is_idle()) throw std::runtime_error("a step is under way: call recv() or reset() first");
     std::optional<IntArray> id_array;
     std::span<const std::int64_t> ids = all_ids_;
-    if (!env_ids.object.is_none()) {
-      id_array = require_integers("env_ids", env_ids.object);
+    if (!env_ids.is_none()) {
+      id_array = require_integers("env_ids", env_ids);
       if (id_array->ndim() != 1) {
         throw py::value_error("env_ids must have shape (n,), got " + shape_text(shape_of(*id_array)));
       }

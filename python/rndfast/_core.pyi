@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'ThreadPool', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette']
+__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'StepResults', 'ThreadPool', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette']
 class ThreadPool:
     """
     Fixed worker threads for the kernels of rndfast.
@@ -167,23 +167,43 @@ class Console:
         """
         ``"NTSC"`` or ``"PAL"``.
         """
+class StepResults:
+    """
+    What one step or observation gave.
+    """
+    def column(self, name: str) -> numpy.ndarray:
+        """
+        ``(n,)``, of each environment; ``ram`` is ``(n, 128)``.
+        """
+    def final_column(self, name: str) -> numpy.ndarray:
+        """
+        The same at the end of the episode that ended in the step; 0 where none did. In same-step mode only.
+        """
+    def final_observation(self, row: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        A copy of the last observation of the episode that ended in a row.
+        """
+    @property
+    def observations(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        ``(n, stack_num, H, W)`` or with a last 3.
+        """
 class AtariBatch:
     """
     The engine of :class:`rndfast.AtariVectorEnv`, which documents the settings.
     
     Further keyword arguments are settings; `settings` names them. Those that are left out have their defaults.
-    Observations are ``(n, stack_num, H, W)`` or ``(n, stack_num, H, W, 3)`` uint8, records a structured ``(n,)`` array.
     Every call names its environments, and only one call at a time may be under way for each.
     """
-    def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', **kwargs: typing.Any) -> None:
+    def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', copy: typing.Any = True, remembers_resets: bool = True, **kwargs: typing.Any) -> None:
         ...
-    def observe(self) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.ndarray]:
+    def observe(self) -> StepResults:
         """
-        Observations and records of all environments as they are now.
+        All environments as they are now.
         """
-    def recv(self) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.uint8], numpy.ndarray, numpy.ndarray, numpy.typing.NDArray[numpy.uint8]]:
+    def recv(self) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.ndarray, numpy.ndarray, numpy.ndarray, StepResults]:
         """
-        Wait for the oldest `send`. Returns ids, observations, records, final records, final observations.
+        Wait for the oldest `send`. Returns observations, rewards, terminations, truncations and all results.
         """
     def render(self, env: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.uint8]:
         """
@@ -201,9 +221,9 @@ class AtariBatch:
         """
         Return to a state.
         """
-    def send(self, env_ids: numpy.typing.NDArray[numpy.int64], actions: numpy.typing.NDArray[numpy.int64], out: typing.Any = None) -> None:
+    def send(self, actions: numpy.typing.NDArray[typing.Any], env_ids: typing.Any = None, out: typing.Any = None, waits: bool = False) -> None:
         """
-        Begin to step environments; actions are indices into `action_set`. Observations go to `out` if given.
+        Begin to step environments; `waits`: the next call is `recv`. See :meth:`rndfast.AtariVectorEnv.send`.
         """
     def snapshot(self) -> bytes:
         """

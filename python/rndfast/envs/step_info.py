@@ -75,7 +75,7 @@ class StepInfo(dict[str, Any]):
             other._make_all()
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be pickled and copied as the plain dict that it looks like."""
