@@ -15,7 +15,7 @@ import torch
 
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.main import main
-from rndfast.config import load_run_config, to_toml
+from rndfast.config import from_toml, load_run_config, to_toml
 from rndfast.runs.checkpoint import load_newest_checkpoint, save_checkpoint
 from rndfast.runs.evaluate import evaluate
 
@@ -75,3 +75,16 @@ def test_its_flags_are_still_flags(tmp_path: Path) -> None:
     config = parse_train(flags).settings
     assert (config.env.num_envs, config.atari.frameskip, config.atari.noop_max) == (12, 2, 7)
     assert not config.atari.maxpool
+
+
+@pytest.mark.parametrize(
+    ("text", "pool_before_grey"),
+    [
+        ("[env]\nframeskip = 4", False),  # that version always pooled greys
+        ("[env]\nframeskip = 4\n[atari]\npool_before_grey = true", True),
+        ("[env]\nnum_envs = 8", True),  # any version's
+        ("[env]\nenv_id = 'MountainCar-v0'\nframeskip = 4", True),  # the default: not Atari
+    ],
+)
+def test_its_games_are_seen_as_it_saw_them(text: str, pool_before_grey: bool) -> None:
+    assert from_toml(text).atari.pool_before_grey == pool_before_grey

@@ -353,22 +353,23 @@ def from_toml(text: str, base: Config | None = None) -> Config:
         _require_known(name, [section.name for section in dataclasses.fields(base)], "table")
         if not isinstance(values, dict):
             raise ValueError(f"[{name}] must be a table, got {values!r}")
-    _move_atari_settings(tables)
+    _move_atari_settings(tables, base.env)
     tables.get("run", {}).pop("cuda_graphs", None)  # an earlier version's: graphs need no asking
     sections = {name: _replace(getattr(base, name), values) for name, values in tables.items()}
     return dataclasses.replace(base, **sections)
 
 
-def _move_atari_settings(tables: dict[str, dict[str, Any]]) -> None:
+def _move_atari_settings(tables: dict[str, dict[str, Any]], base: EnvConfig) -> None:
     """Put what earlier versions wrote into ``[env]`` where it stands now; they pooled greys."""
     env = tables.get("env", {})
-    for name in [setting.name for setting in dataclasses.fields(AtariConfig)]:
-        if name in env:
-            atari = tables.setdefault("atari", {})
-            if name in atari:
-                raise ValueError(f"{name} must stand in [atari] alone, got it in [env] as well")
-            atari[name] = env.pop(name)
-            atari.setdefault("pool_before_grey", False)
+    names = [field.name for field in dataclasses.fields(AtariConfig) if field.name in env]
+    for name in names:
+        atari = tables.setdefault("atari", {})
+        if name in atari:
+            raise ValueError(f"{name} must stand in [atari] alone, got it in [env] as well")
+        atari[name] = env.pop(name)
+    if names and _replace(base, env).is_atari:
+        tables["atari"].setdefault("pool_before_grey", False)
 
 
 def load_run_config(run_dir: Path) -> Config:
