@@ -1,12 +1,14 @@
 """Runs of the version before, whose configuration had Atari's settings in ``[env]``.
 
-``data/earlier_version`` is of a checkpoint that it wrote: the configuration, and the name, dtype
-and shape of every tensor. The numbers in them, megabytes, are made here.
+In ``data/earlier_version`` are checkpoints that it wrote. Of two there are only the configuration
+and the name, dtype and shape of every tensor: their numbers, megabytes, are made here.
+``played.json`` is what its own ``rndfast eval`` said of them.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from pathlib import Path
 
@@ -20,22 +22,32 @@ from rndfast.runs.checkpoint import load_newest_checkpoint, save_checkpoint
 from rndfast.runs.evaluate import evaluate
 
 DATA = Path(__file__).parent / "data" / "earlier_version"
+RUNS = ["atari", "mountain-car", "pendulum", "recurrent"]  # the third without a bonus
+
+
+def make_run(name: str, run_dir: Path) -> Path:
+    """The run whose checkpoint ``name`` is."""
+    data, checkpoints = DATA / name, run_dir / "checkpoints"
+    config = (data / "config.toml").read_text()
+    if (data / "layout.json").exists():
+        generator = torch.Generator().manual_seed(0)
+        state = {}
+        for tensor, (dtype, shape) in json.loads((data / "layout.json").read_text()).items():
+            numbers = torch.rand(shape, generator=generator, dtype=torch.float64) * 0.01 + 0.01
+            state[tensor] = numbers.to(getattr(torch, dtype))
+        state["generator"] = generator.get_state()
+        consoles = zlib.compress(b"of another build")
+        state["experience.consoles.0"] = torch.frombuffer(bytearray(consoles), dtype=torch.uint8)
+        save_checkpoint(checkpoints, 16, state, config, keep=1)
+    else:
+        shutil.copytree(data, checkpoints / "step-000000000000")
+    (run_dir / "config.toml").write_text(config)
+    return run_dir
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-    for name, (dtype, shape) in json.loads((DATA / "layout.json").read_text()).items():
-        numbers = torch.rand(shape, generator=generator, dtype=torch.float64) * 0.01 + 0.01
-        state[name] = numbers.to(getattr(torch, dtype))
-    state["generator"] = generator.get_state()
-    consoles = zlib.compress(b"of another build")
-    state["experience.consoles.0"] = torch.frombuffer(bytearray(consoles), dtype=torch.uint8)
-    config = (DATA / "config.toml").read_text()
-    save_checkpoint(tmp_path / "run" / "checkpoints", 16, state, config, keep=1)
-    (tmp_path / "run" / "config.toml").write_text(config)
-    return tmp_path / "run"
+    return make_run("atari", tmp_path / "run")
 
 
 def test_a_configuration_of_the_version_before_is_read(run_dir: Path) -> None:
@@ -50,16 +62,25 @@ def test_a_configuration_of_the_version_before_is_read(run_dir: Path) -> None:
     assert parse_train(["--resume", str(run_dir), "--num-threads=1"]).settings.atari == atari
 
 
-def test_its_agent_plays_and_is_described(
-    run_dir: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", RUNS)
+def test_its_agents_play_as_they_did(name: str, tmp_path: Path) -> None:
+    episodes = evaluate(make_run(name, tmp_path), episodes=2, seed=3, record=False, num_threads=1)
+    expected = json.loads((DATA / "played.json").read_text())[name]
+    for episode, (ext_return, length_steps, int_rewards) in zip(episodes, expected, strict=True):
+        assert episode.length_steps == length_steps
+        assert episode.ext_return == pytest.approx(ext_return, rel=1e-4)
+        # to the end of the episode, by which a difference in one action would show
+        assert episode.int_rewards[-5:] == pytest.approx(int_rewards, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_its_runs_are_described(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    episodes = evaluate(run_dir, episodes=2, record=False, num_threads=1)
-    assert [episode.length_steps for episode in episodes] == [10, 10]  # 20 frames at frameskip 2
-    assert min(episodes[0].int_rewards) > 0
-    assert main(["info", str(run_dir)]) == 0
+    assert main(["info", str(make_run(name, tmp_path))]) == 0
     shown = capsys.readouterr().out
-    assert "2 environments x 4 steps" in shown
-    assert "step-000000000016: verified" in shown
+    assert "2 environments x " in shown
+    assert ": verified" in shown
 
 
 def test_its_run_goes_on(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +88,15 @@ def test_its_run_goes_on(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr().out
     assert "the environments begin new episodes: these bytes are not a snapshot" in shown
     assert load_newest_checkpoint(run_dir / "checkpoints")[0].transitions == 24
+
+
+def test_a_run_with_memory_does_not_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second bias of its memory learnt too, so that the optimiser's state is another."""
+    run_dir = make_run("recurrent", tmp_path)
+    assert main(["train", "--resume", str(run_dir), "--total-transitions=48"]) != 0
+    assert "state 'optimizer." in capsys.readouterr().err
 
 
 def test_its_flags_are_still_flags(tmp_path: Path) -> None:

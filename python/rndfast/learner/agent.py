@@ -143,7 +143,8 @@ class Agent:
         if only_to_play:
             state = {key: value for key, value in state.items() if key not in state_of_adam}
         elif not self.optimizer.state_dict()["state"]:  # empty until the first step
-            expected |= state_of_adam
+            after = self._state_of_adam()
+            expected |= {key: after[key] for key in state_of_adam.keys() & after.keys()}
         for key in sorted(expected.keys() | state.keys()):
             want = tuple(expected[key].shape) if key in expected else "nothing of this name"
             got = tuple(state[key].shape) if key in state else "nothing of this name"
@@ -166,6 +167,18 @@ class Agent:
             moments.set_state(
                 count=float(values["count"]), mean=values["mean"].numpy(), m2=values["m2"].numpy()
             )
+
+    def _state_of_adam(self) -> dict[str, Tensor]:
+        """Tensors as of :meth:`state`, after a first step."""
+        return {
+            f"optimizer.{index}.{key}": tensor
+            for index, parameter in enumerate(self.parameters)
+            for key, tensor in (
+                ("step", torch.zeros(())),
+                ("exp_avg", parameter),
+                ("exp_avg_sq", parameter),
+            )
+        }
 
     def _networks(self) -> dict[str, nn.Module]:
         networks: dict[str, nn.Module] = {"policy": self.policy}
