@@ -6,6 +6,7 @@ arithmetic is tested against NumPy in test_plain.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -14,17 +15,21 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.reference.learner import ToyEnv, act, rnd_of, small_learner
+from tests.reference.learner import ToyEnv, act, rnd_of, scaled, small_config, small_learner
 
 from rndfast.bench.plain import PlainBatch, PlainFeatures, PlainLearner, PlainPolicy, PlainRollout
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages
 from rndfast.learner.cpu import CpuBackend
+from rndfast.learner.make import make_learner
+from rndfast.learner.networks import PolicyNetwork
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rnd import draw_predictor_mask
-from rndfast.learner.rollout import Rollout, collect
+from rndfast.learner.rollout import Rollout, collect, start_episodes
+from rndfast.runtime.compute import CpuCompute, GpuCompute
 
 Array = NDArray[Any]
+CPU = torch.device("cpu")
 TERMINATED, TRUNCATED = ((0, 0), (4, 1), (5, 2)), ((2, 3), (5, 1))
 
 
@@ -159,6 +164,80 @@ def test_bfloat16_stays_within_its_bounds(num_minibatches: int) -> None:
             assert weights.dtype == torch.float32
             if num_minibatches == 1:  # later steps start from other weights
                 assert distance(weights.grad, expected.grad) < 0.15, name
+
+
+RETURNS = np.array([2.7, 2.9, 3.1, 3.3])  # of each environment, with gamma 0.99
+
+
+class UnlikeEnvs(ToyEnv):
+    """Each environment's frames are darker than those of the one before."""
+
+    def _new_frame(self, n: int) -> Array:
+        frame: Array = super()._new_frame(n) // (n + 1)
+        return frame
+
+
+@functools.cache
+def trained_weights() -> dict[str, torch.Tensor]:
+    """Of a policy whose values were fitted in float32 to `RETURNS` of `UnlikeEnvs`."""
+    env = UnlikeEnvs(4)
+    with small_learner(env, rollout_steps=12) as parts:
+        collect(env, parts.rollout, parts.backend)
+        distribution = parts.agent.distribution
+    shape = (env.stack_num, env.height, env.width)
+    policy = PolicyNetwork(shape, distribution, 2, torch.Generator().manual_seed(3))
+    observations = torch.from_numpy(scaled(env.observations)).flatten(0, 1)
+    returns = torch.from_numpy(np.tile(RETURNS, 13)[:, None]).float()
+    optimizer = torch.optim.Adam(policy.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=120)
+    for _ in range(120):
+        errors = act(policy, observations).values - returns
+        optimizer.zero_grad()
+        errors.square().mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    assert errors.square().mean() < 0.05**2
+    return policy.state_dict()
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_bfloat16_moves_the_advantages_of_a_trained_policy_little(kind: str) -> None:
+    """Values are about 3 and differ by 0.2, advantages differ by 0.2: errors of values are theirs.
+
+    They are off by 3.7 % of what they differ by, and by 7.9 % where the heads too are in bfloat16.
+    """
+    rewards = np.random.default_rng(3).normal(RETURNS / 100, 0.03, (12, 4)).astype(np.float32)
+
+    def advantages(precision: str) -> Array:
+        env = UnlikeEnvs(4)  # whose frames do not depend on the actions
+        config = small_config(rollout_steps=12, ext_gamma=0.99, precision=precision)
+        run = config.run
+        with CpuCompute(run) if kind == "cpu" else GpuCompute(run, device=CPU) as compute:
+            agent, rollout, backend = make_learner(config, env, compute)
+            agent.policy.load_state_dict(trained_weights())
+            start_episodes(env, rollout, backend, 0, compute.ranks)
+            collect(env, rollout, backend)
+            return compute_advantages(rollout, rewards, rewards, config.ppo).combined
+
+    exact = advantages("float32")
+    error = np.sqrt(np.square(advantages("bfloat16") - exact).mean())
+    assert 0 < error < 0.055 * exact.std()
+
+
+def test_a_small_bonus_is_not_lost_in_bfloat16() -> None:
+    """Predictor and target differ in their last bias alone: the bonus is the difference squared.
+
+    Of features rounded to bfloat16, most would not differ at all, and the others by far more.
+    """
+    with small_learner(precision="bfloat16", predictor_hidden_layers=0) as parts:
+        networks = rnd_of(parts.agent)
+        weights = dict(networks.target.state_dict())
+        *_, last_bias = weights
+        weights[last_bias] = weights[last_bias] + 3e-4
+        networks.predictor.load_state_dict(weights)
+        collect(parts.env, parts.rollout, parts.backend)
+        rewards = parts.backend.intrinsic_rewards()
+        np.testing.assert_allclose(rewards, 9e-8, rtol=0.01)
 
 
 def test_a_trained_agents_weights_load_into_ordinary_modules() -> None:
