@@ -188,7 +188,7 @@ class PpoConfig:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """What each value head foresees."""
+        """What each value head predicts: names of streams of rewards."""
         if self.int_coef == 0:
             return ("ext",)
         return ("ext", "int") if self.two_value_heads else ("combined",)

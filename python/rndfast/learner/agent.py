@@ -21,7 +21,7 @@ from rndfast.learner.rnd import PRIOR_COUNT, Rnd
 
 Network = TypeVar("Network", bound=nn.Module)
 
-# What a checkpoint holds beside an agent's state has names that begin so.
+# Names in a checkpoint begin with this where they belong to the environments, not to the agent.
 EXPERIENCE = "experience."
 
 
@@ -81,7 +81,7 @@ class Agent:
             for parameter in module.parameters()
             if parameter.requires_grad
         ]
-        is_cuda = device.type == "cuda"  # there a captured graph makes the optimiser's steps
+        is_cuda = device.type == "cuda"  # where the optimiser's step is part of a captured graph
         self.optimizer = torch.optim.Adam(
             self.parameters,
             lr=torch.tensor(ppo.learning_rate, device=device) if is_cuda else ppo.learning_rate,

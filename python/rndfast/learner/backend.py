@@ -39,7 +39,7 @@ class Minibatch:
 class Backend(Protocol):
     """Acts and learns with an agent, and holds what the networks read of a rollout.
 
-    ``groups`` are the environments that are stepped together, in turn.
+    ``groups`` are the parts of the environments that are stepped in turn, each as a whole.
     """
 
     agent: Agent
@@ -76,7 +76,10 @@ class Backend(Protocol):
     # --- acting ---
 
     def begin(self) -> None:
-        """Fix what the policy acts by until the next call, and draw the noise of its actions."""
+        """Prepare for acting, and draw the noise that decides the actions.
+
+        Until the next call actions go by the weights and statistics of now.
+        """
 
     def act(self, t: int, envs: slice) -> NDArray[Any]:
         """Choose actions at observation ``t`` of a group: ``(n,)`` or ``(n, K)``."""
@@ -101,8 +104,9 @@ class Backend(Protocol):
         """Make an optimiser step for each minibatch.
 
         Returns:
-            Means over the steps: this process's part of each loss and of the gradient's norm.
+            Means over the steps: this process's part of each loss and of the gradient's norm; the
+            parts of all processes add up to them.
         """
 
     def target_moments(self) -> Moments:
-        """Moments of the features that the predictor learnt to foretell; only with a bonus."""
+        """Moments of the features that the predictor was trained to predict; only with a bonus."""

@@ -92,7 +92,7 @@ class RNDBonus(nn.Module):
             )
         self.num_envs = num_envs
         self.int_gamma = int_gamma
-        self._config = RndConfig(  # checks
+        self._config = RndConfig(  # which checks them
             predictor_proportion=predictor_proportion,
             predictor_hidden_layers=predictor_hidden_layers,
             obs_clip=obs_clip,
@@ -143,7 +143,7 @@ class RNDBonus(nn.Module):
         """
         rows, leading = self._rows("next_obs", next_obs)
         with torch.no_grad():
-            errors = [self._errors(some) for some in torch.split(rows, _ROWS_AT_ONCE)]
+            errors = [self._errors(batch) for batch in torch.split(rows, _ROWS_AT_ONCE)]
         return torch.cat(errors).reshape(leading)
 
     def update(self, next_obs: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class RNDBonus(nn.Module):
         int_return_moments = self.int_return_moments.updated(torch.from_numpy(returns))
         obs_moments = self.obs_moments.updated(rows)
 
-        # nothing raises any more
+        # everything that can raise an error is done: the state changes as a whole or not at all
         self.int_return_carry.copy_(torch.from_numpy(int_return_filter.carry))
         self.int_return_moments.assign(int_return_moments)
         self.obs_moments.assign(obs_moments)
@@ -217,7 +217,7 @@ class RNDBonus(nn.Module):
         return feature_errors(self.rnd.predictor(inputs), target)
 
     def _rows(self, name: str, observations: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """Check observations: ``(B, *observation_shape)``, and the axes that B consists of."""
+        """Check observations; returns ``(B, *observation_shape)``, and the axes that B combines."""
         dtype = torch.uint8 if len(self.observation_shape) == 3 else torch.float32
         if not isinstance(observations, Tensor) or observations.dtype != dtype:
             got = getattr(observations, "dtype", type(observations).__name__)

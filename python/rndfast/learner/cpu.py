@@ -25,8 +25,8 @@ from rndfast.learner.rollout import Rollout, copy_arrays
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.processes import Moments
 
-# Images that pass through the policy at once while it acts: few enough that several threads share a
-# step, and no fewer, as small passes are slow.
+# Images that pass through the policy at once while it acts: few enough that several threads have
+# work in each step, and no fewer, as small passes are slow.
 INFERENCE_BATCH_SIZE = 32
 
 # Whole environments of a recurrent policy's minibatch that pass through it at once, at least: one
@@ -60,7 +60,7 @@ class CpuBackend:
             self._batches = [half for half in halves if half.start < half.stop]
             self.observations = FrameStore(config, agent.observation_shape)
         else:
-            self._batches = [slice(0, rollout.num_envs)]  # Gymnasium steps all or none
+            self._batches = [slice(0, rollout.num_envs)]  # Gymnasium's are stepped all at once
             self.observations = VectorStore(
                 config, agent.observation_shape[0], self._obs_normalizer()
             )
@@ -108,7 +108,7 @@ class CpuBackend:
     # --- acting ---
 
     def begin(self) -> None:
-        """Fix what the policy acts by until the next call, and draw the noise of its actions."""
+        """Prepare for acting, and draw the noise that decides the actions."""
         self.memory[:] = self.first_memory
         if isinstance(self.observations, VectorStore):
             self.observations.policy_normalizer = self._obs_normalizer()
@@ -221,23 +221,23 @@ class CpuBackend:
             tasks = self._policy_tasks(rows, minibatch) + self._predictor_tasks(
                 minibatch, normalizer
             )
-            for part in self.compute.map(lambda task: task(), tasks):
-                part.add_gradients()
-                for name, mean in part.means.items():
+            for partial in self.compute.map(lambda task: task(), tasks):
+                partial.add_gradients()
+                for name, mean in partial.means.items():
                     totals[name] = totals.get(name, 0.0) + mean
             self.ranks.sum_gradients(agent.parameters)
             gradients = [p.grad for p in agent.parameters if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
             if (longest := self._config.ppo.max_grad_norm) is not None:
                 torch.nn.utils.clip_grads_with_norm_(agent.parameters, longest, norm)
-            # every process has the whole norm, and of the losses a part
-            part_of_norm = norm / self.ranks.world_size
-            totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + part_of_norm
+            # shared out, as losses are: they are summed over processes, which all have this norm
+            own_norm = norm / self.ranks.world_size
+            totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + own_norm
             agent.optimizer.step()
         return {name: float(total) / len(minibatches) for name, total in totals.items()}
 
     def target_moments(self) -> Moments:
-        """Moments of the features that the predictor learnt to foretell."""
+        """Moments of the features that the predictor was trained to predict."""
         assert self._targets is not None
         features = self._targets.flatten(1).numpy()
         moments = RunningMoments((features.shape[1],))
@@ -247,17 +247,20 @@ class CpuBackend:
     def _policy_tasks(
         self, rows: PolicyRows, minibatch: Minibatch
     ) -> list[Callable[[], PartialGradients]]:
-        """One for each micro-batch: of any transitions, or of whole environments with memory."""
+        """One for each micro-batch: any transitions, or, of a policy with memory, environments."""
         indices, policy = minibatch.indices, self.agent.policy
         if policy.memory is None:
-            parts = [part[None] for part in self.compute.micro_batches(indices.ravel())]
+            micro_batches = [some[None] for some in self.compute.micro_batches(indices.ravel())]
         else:
             num_steps, num_envs = indices.shape
             size = max(MIN_RECURRENT_ENVS, self.compute.micro_batch_size // num_steps)
-            parts = np.array_split(indices, -(-num_envs // size), axis=1)
-        return [functools.partial(self._policy_part, rows, minibatch, part) for part in parts]
+            micro_batches = np.array_split(indices, -(-num_envs // size), axis=1)
+        return [
+            functools.partial(self._policy_gradients, rows, minibatch, micro_batch)
+            for micro_batch in micro_batches
+        ]
 
-    def _policy_part(
+    def _policy_gradients(
         self, rows: PolicyRows, minibatch: Minibatch, indices: NDArray[np.int64]
     ) -> PartialGradients:
         rollout, ppo = self.rollout, self._config.ppo
@@ -282,11 +285,13 @@ class CpuBackend:
             return []
         indices = minibatch.indices[minibatch.trains_predictor]
         return [
-            functools.partial(self._predictor_part, normalizer, part, minibatch.num_predictor_rows)
-            for part in self.compute.micro_batches(indices)
+            functools.partial(
+                self._predictor_gradients, normalizer, micro_batch, minibatch.num_predictor_rows
+            )
+            for micro_batch in self.compute.micro_batches(indices)
         ]
 
-    def _predictor_part(
+    def _predictor_gradients(
         self, normalizer: Normalizer, indices: NDArray[np.int64], num_rows: int
     ) -> PartialGradients:
         bonus = self.agent.bonus
@@ -301,7 +306,7 @@ class CpuBackend:
 
 @dataclass(frozen=True)
 class PartialGradients:
-    """What a micro-batch contributes to an optimiser step."""
+    """A micro-batch's part of a minibatch's gradients and losses."""
 
     gradients: list[tuple[Tensor, Tensor]]  # of each parameter
     means: dict[str, Tensor]  # the micro-batch's part of each loss
@@ -319,7 +324,7 @@ class PartialGradients:
         )
 
     def add_gradients(self) -> None:
-        """Add to what the parameters have."""
+        """Add the gradients to those that the parameters have already."""
         for parameter, gradient in self.gradients:
             if parameter.grad is None:
                 parameter.grad = gradient

@@ -135,7 +135,7 @@ class DeviceVectors:
 
     def store(self, t: Tensor, envs: slice, newest: Tensor, valid_frames: Tensor) -> None:
         """Store observation ``t``, ``(1,)``, of some environments."""
-        del valid_frames  # a vector says all by itself
+        del valid_frames  # vectors are not stacked
         self.vectors[:, envs].index_copy_(0, t, newest[None])
 
     def carry_over(self) -> None:

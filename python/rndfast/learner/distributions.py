@@ -34,7 +34,7 @@ class Categorical:
         return np.zeros(shape, np.int64)
 
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
-        """``(size, num_actions)``: what `sample` decides by."""
+        """``(size, num_actions)``: random numbers that `sample` turns into actions."""
         noise = torch.empty(size, self.num_actions, device=generator.device)
         return noise.exponential_(generator=generator)
 
@@ -75,7 +75,7 @@ class DiagonalGaussian:
         return np.zeros((*shape, self.num_dims), np.float32)
 
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
-        """``(size, num_dims)``: what `sample` decides by."""
+        """``(size, num_dims)``: random numbers that `sample` turns into actions."""
         return torch.randn(size, self.num_dims, generator=generator, device=generator.device)
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:

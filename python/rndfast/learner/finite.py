@@ -1,4 +1,4 @@
-"""Numbers that are none stop a run where they appear."""
+"""A run stops where a number becomes NaN or infinite."""
 
 from __future__ import annotations
 

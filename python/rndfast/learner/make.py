@@ -23,7 +23,7 @@ class Learner(NamedTuple):
 
 
 def make_learner(config: Config, env: Spaces, compute: CpuCompute | GpuCompute) -> Learner:
-    """Make a learner at no observation yet; see `rndfast.learner.rollout.start_episodes`.
+    """Make a learner; `rndfast.learner.rollout.start_episodes` gives it its first observations.
 
     Args:
         config: The settings of this process's environments.

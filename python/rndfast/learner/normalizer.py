@@ -10,12 +10,12 @@ from rndfast._core import RunningMoments
 
 
 class Normalizer:
-    """``clip((x - mean) / std)`` with the statistics of one moment.
+    """``clip((x - mean) / std)`` by statistics that stay the same until `assign`.
 
     Args:
         moments: Statistics of frames ``(C, H, W)`` or vectors ``(D,)``.
         clip: Largest magnitude; inf: any.
-        device: Where the values are that it normalises.
+        device: Where the values that it normalises are.
     """
 
     def __init__(

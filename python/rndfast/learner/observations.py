@@ -212,7 +212,7 @@ class VectorStore:
         self, t: int, envs: slice, observations: NDArray[Any], is_first: NDArray[np.bool_]
     ) -> None:
         """Store what followed step ``t``."""
-        del is_first  # a vector says all by itself
+        del is_first  # vectors are not stacked
         self.vectors[t + 1, envs] = observations
 
     def policy_input(self, indices: NDArray[np.int64], dtype: torch.dtype) -> Tensor:

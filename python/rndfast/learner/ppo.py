@@ -34,7 +34,7 @@ class Stream:
 def reward_streams(
     ext_rewards: NDArray[np.float32], int_rewards: NDArray[np.float32] | None, config: PpoConfig
 ) -> list[Stream]:
-    """What the value heads foresee, in the order of ``config.streams``.
+    """What the value heads predict, in the order of ``config.streams``.
 
     Args:
         ext_rewards: ``(T, N)``.
@@ -85,7 +85,7 @@ def compute_advantages(
 
 
 def explained_variance(values: NDArray[np.float32], returns: NDArray[np.float32]) -> float | None:
-    """Share of the returns' variance that the values foresaw; None where all returns are equal."""
+    """Share of the returns' variance that the values explain; None where all returns are equal."""
     variance = float(returns.var(dtype=np.float64))
     if variance == 0:
         return None
@@ -148,7 +148,7 @@ def policy_losses(
 def mean_losses(
     losses: PolicyLosses, streams: tuple[str, ...], batch_size: int
 ) -> dict[str, Tensor]:
-    """Sums over part of a minibatch as its part of the means, by the names of metrics.
+    """Sums over part of a minibatch as their part of its means, by the names of metrics.
 
     ``batch_size`` is that of the whole minibatch.
     """
@@ -181,7 +181,7 @@ def epoch_indices(
 
 
 def shift_and_scale(advantages: NDArray[np.float32], ranks: Ranks) -> tuple[float, float]:
-    """Mean and standard deviation, not quite 0, of a minibatch's advantages on all ranks."""
+    """Mean, and standard deviation plus 1e-8, of a minibatch's advantages on all ranks."""
     moments = RunningMoments(())
     ranks.update_moments(moments, advantages)
     return float(moments.mean), math.sqrt(float(moments.var)) + 1e-8
@@ -232,6 +232,6 @@ def update(
         metrics["rnd/feature_variance"] = float(moments.var.mean())
     for name, value in metrics.items():
         require_finite(name, value)
-    # last: a loss that is not finite is named, not the weights that it spoiled
+    # last, so that the error names a loss that is not finite before the weights that it has spoilt
     require_finite("weights", torch.stack([weights.detach().sum() for weights in agent.parameters]))
     return metrics

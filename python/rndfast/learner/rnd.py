@@ -45,7 +45,7 @@ class Rnd:
         return self.networks.predictor
 
     def targets(self, inputs: Tensor) -> Tensor:
-        """``(B, F)``: what the predictor is to foretell of normalised observations."""
+        """``(B, F)``: features of normalised observations, that the predictor learns to predict."""
         features: Tensor = self.networks.target(inputs)
         return features
 

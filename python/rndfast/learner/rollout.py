@@ -85,12 +85,12 @@ class Rollout:
             ValueError: An array is missing or of another shape: the state belongs to other settings
             or another version.
         """
-        anew = {  # an earlier version knew of no lives
+        zeros = {  # an earlier version did not keep what happened in lost lives
             name: np.zeros_like(array)
             for name, array in self.state().items()
             if name.startswith("earlier_")
         }
-        state = anew | state
+        state = zeros | state
         copy_arrays(state, self.state())
         self.int_return_filter.carry = state["int_return_filter.carry"]
 
