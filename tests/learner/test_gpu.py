@@ -23,7 +23,7 @@ from rndfast.envs.make import make_env
 from rndfast.envs.protocol import SameStepEnv
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages, Backend, Minibatch
-from rndfast.learner.gpu import GpuBackend, acting_copy, moments_of_bytes
+from rndfast.learner.gpu import GpuBackend, acting_copy, moments_of_sums, sums_of_bytes
 from rndfast.learner.make import make_learner
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import Rollout, collect, start_episodes
@@ -226,7 +226,8 @@ def test_more_rows_for_the_predictor_than_before_are_all_learnt_from() -> None:
 def test_moments_of_bytes_are_those_of_the_core_bit_for_bit(num_frames: int) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (num_frames, 1, 9, 11), np.uint8)
     frames[:, 0, 0, 0] = 255
-    count, mean, m2 = moments_of_bytes(torch.from_numpy(frames))
+    sums = sums_of_bytes(torch.from_numpy(frames))
+    count, mean, m2 = moments_of_sums(sums, num_frames, (1, 9, 11))
     expected = RunningMoments((1, 9, 11))
     expected.update(frames)
     assert count == expected.count

@@ -19,7 +19,7 @@ def make_env(
 ) -> SameStepEnv:
     """The training environment: same-step autoreset, unclipped rewards.
 
-    Atari's returns single frames, which the rollout stacks, in arrays that the next steps use again.
+    Atari's returns single frames, which the rollout stacks; the next steps use their arrays again.
     """
     env_id, num_envs = config.env.env_id, config.env.num_envs
     if not config.env.is_atari:

@@ -104,6 +104,8 @@ class GpuBackend:
         self._targets: Tensor | None = None
         self._reward_pass = compute.captured(self._compute_rewards)
         self._target_pass = compute.captured(self._compute_targets)
+        self._pixel_sums: Tensor | None = None
+        self._pixel_pass = compute.captured(self._sum_pixels)
         self._plan: _Plan | None = None
 
     def _new_normalizer(self) -> Normalizer:
@@ -273,15 +275,24 @@ class GpuBackend:
 
     def update_obs_moments(self) -> None:
         """Let the observations acted on enter the agent's statistics."""
-        acted_on = self.observations.acted_on()
-        if acted_on.dtype == torch.uint8:
-            moments = moments_of_bytes(acted_on.flatten(0, 1))
+        if self.agent.sees_images and self.device.type != "mps":  # which has no float64
+            self._pixel_pass()
+            assert self._pixel_sums is not None
+            count = self.rollout.num_steps * self.rollout.num_envs
+            moments = moments_of_sums(self._pixel_sums.cpu(), count, self.agent.observation_shape)
             self.ranks.merge_moments(self.agent.obs_moments, moments)
         else:
-            self.ranks.update_moments(self.agent.obs_moments, acted_on.cpu().numpy())
+            acted_on = self.observations.acted_on().cpu().numpy()
+            self.ranks.update_moments(self.agent.obs_moments, acted_on)
+
+    def _sum_pixels(self) -> None:
+        sums = sums_of_bytes(self.observations.acted_on().flatten(0, 1))
+        if self._pixel_sums is None:
+            self._pixel_sums = torch.empty_like(sums)
+        self._pixel_sums.copy_(sums)
 
     def target_moments(self) -> Moments:
-        """Moments of the features that the predictor learnt to foretell."""
+        """Moments of the features that the predictor learnt to predict."""
         assert self._targets is not None
         features = self._targets.flatten(1).double()
         mean = features.mean(dim=0)
@@ -537,17 +548,22 @@ def acting_copy(policy: PolicyNetwork, dtype: torch.dtype) -> PolicyNetwork:
     return acting
 
 
-def moments_of_bytes(frames: Tensor) -> Moments:
-    """Count, mean and sum of squared deviations of ``(B, C, H, W)`` uint8, from exact sums.
+def sums_of_bytes(frames: Tensor) -> Tensor:
+    """``(2, P)`` int64: exact sums over ``(B, C, H, W)`` uint8, and those of the squares."""
+    flat = frames.flatten(1)
+    sums = torch.zeros((2, flat.shape[1]), dtype=torch.int64, device=frames.device)
+    for some in torch.split(flat, FRAMES_PER_EXACT_SUM):
+        values = some.float()
+        sums += torch.stack((values.sum(dim=0), values.square_().sum(dim=0))).long()
+    return sums
+
+
+def moments_of_sums(sums: Tensor, count: int, shape: tuple[int, ...]) -> Moments:
+    """Count, mean and sum of squared deviations, from `sums_of_bytes` on the host.
 
     They are those of `rndfast.RunningMoments`, bit for bit, for up to 65,536 frames.
     """
-    count, shape = len(frames), frames.shape[1:]
-    sums = torch.zeros((2, math.prod(shape)), dtype=torch.int64, device=frames.device)
-    for some in torch.split(frames.flatten(1), FRAMES_PER_EXACT_SUM):
-        values = some.float()
-        sums += torch.stack((values.sum(dim=0), values.square_().sum(dim=0))).long()
     first, second = sums
     mean = first.double() / count
     m2 = (count * second - first * first).double() / count  # of integers below 2**49
-    return float(count), *(values.view(shape).cpu().numpy() for values in (mean, m2))
+    return float(count), mean.view(shape).numpy(), m2.view(shape).numpy()

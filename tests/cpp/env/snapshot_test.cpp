@@ -48,9 +48,9 @@ std::string refusal(std::span<const std::uint8_t> bytes, const std::string& desc
 
 }  // namespace
 
-TEST_CASE("the checksum is FNV-1a") {
+TEST_CASE("the hash is FNV-1a") {
   const auto of = [](std::string_view text) {
-    return checksum(std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
+    return fnv1a(std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
   };
   CHECK(of("") == 0xCBF29CE484222325);  // the test vectors of its authors
   CHECK(of("a") == 0xAF63DC4C8601EC8C);
@@ -63,7 +63,7 @@ TEST_CASE("parts come back as they were packed") {
   CHECK(target.first == kFirst);
   CHECK(target.second == kSecond);
   const Bytes bytes = packed();
-  const std::string begin = "rndfast snapshot 1: " + kDescription + "\n";
+  const std::string begin = "rndfast snapshot 2: " + kDescription + "\n";
   REQUIRE(bytes.size() == begin.size() + 8 + 5 + 3);
   CHECK(std::string(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(begin.size())) == begin);
 
