@@ -444,6 +444,7 @@ INFO_DTYPES: dict[str, npt.DTypeLike] = {
     "reward_raw": np.float32,
     "episode_return": np.float32,
     "episode_length": np.int32,
+    "game_over": np.bool_,
 }
 
 
@@ -830,7 +831,7 @@ def test_the_core_has_the_same_settings_with_the_same_defaults() -> None:
     explicit = {
         name: parameter.default
         for name, parameter in inspect.signature(AtariVectorEnv).parameters.items()
-        if name not in ("game", "num_envs", "num_threads", "thread_affinity_offset")
+        if name not in ("game", "num_envs", "num_threads", "thread_affinity_offset", "copy")
     }
     # what differs in kind: an enum, None for both switches at B, and what the core is told instead
     explicit["autoreset_mode"] = explicit["autoreset_mode"].value
