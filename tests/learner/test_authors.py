@@ -100,10 +100,10 @@ def train_watched(policy: Policy, game: str, run_dir: Path) -> Training:
         ),
     )
     module = importlib.import_module("rndfast.runs.train")
-    reset, send = AtariVectorEnv.reset, AtariVectorEnv.send
+    reset, step, send = AtariVectorEnv.reset, AtariVectorEnv.step, AtariVectorEnv.send
     compute_advantages, update = module.compute_advantages, module.update
     training = Training()
-    sent: dict[int, int] = {}  # actions of the environments that have begun the present step
+    sent: dict[int, int] = {}  # actions of the environments that have begun this step
     rews_int: list[Array] = []
 
     def watched_reset(env: AtariVectorEnv, *, seed: Any = None, options: Any = None) -> Any:
@@ -112,6 +112,10 @@ def train_watched(policy: Policy, game: str, run_dir: Path) -> Training:
         training.events.append(Reset(None if seed is None else np.array(seeds), mask))
         result = reset(env, seed=seed, options=options)
         return stagger(env) if options is None else result
+
+    def watched_step(env: AtariVectorEnv, actions: Array, **out: Any) -> Any:
+        training.events.append(actions.copy())
+        return step(env, actions, **out)
 
     def watched_send(env: AtariVectorEnv, actions: Array, env_ids: Any = None, **out: Any) -> None:
         ids = np.arange(ENVS) if env_ids is None else env_ids
@@ -157,6 +161,7 @@ def train_watched(policy: Policy, game: str, run_dir: Path) -> Training:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AtariVectorEnv, "reset", watched_reset)
+        patch.setattr(AtariVectorEnv, "step", watched_step)
         patch.setattr(AtariVectorEnv, "send", watched_send)
         patch.setattr(module, "compute_advantages", watched_advantages)
         patch.setattr(module, "update", watched_update)

@@ -97,7 +97,7 @@ def conv(x: Tensor, weights: Weights, scope: str, stride: int) -> Tensor:
 
 
 def fc(x: Tensor, weights: Weights, scope: str) -> Tensor:
-    """Apply a linear layer to ``(B, nin)``."""
+    """Apply a linear layer to ``(B, I)``."""
     return x @ weights[f"{scope}/w"] + weights[f"{scope}/b"]
 
 
@@ -117,7 +117,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def gru_cell(x: Tensor, state: Tensor, new: Tensor, weights: Weights) -> Tensor:
-    """The memory ``(B, nmem)`` after inputs ``(B, nin)``; it is emptied where an episode is new.
+    """The memory ``(B, nmem)`` after inputs ``(B, I)``; it is emptied where an episode is new.
 
     As in PyTorch's, the reset gate acts on what the matrix makes of the memory; in TensorFlow 1's
     cell it acts on the memory before the product.
@@ -126,8 +126,11 @@ def gru_cell(x: Tensor, state: Tensor, new: Tensor, weights: Weights) -> Tensor:
     joint = torch.cat((x, state), dim=1)
     reset = sigmoid(fc(joint, weights, "gru_reset"))
     update = sigmoid(fc(joint, weights, "gru_update"))
-    nin = x.shape[1]
-    of_input, of_state = weights["gru_candidate/w"][:nin], weights["gru_candidate/w"][nin:]
+    num_inputs = x.shape[1]
+    of_input, of_state = (
+        weights["gru_candidate/w"][:num_inputs],
+        weights["gru_candidate/w"][num_inputs:],
+    )
     candidate = torch.tanh(x @ of_input + weights["gru_candidate/b"] + reset * (state @ of_state))
     return update * state + (1 - update) * candidate
 
