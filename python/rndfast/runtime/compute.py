@@ -8,6 +8,7 @@ graph (`GpuCompute`).
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -266,11 +267,25 @@ class Captured:
             self._function()
             self._has_run = True
         else:
-            graph = torch.cuda.CUDAGraph()
+            self._graph = self._capture()
+            self._graph.replay()  # capturing ran nothing
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """Capture the function; no garbage is collected meanwhile.
+
+        Graphs of an earlier run may be in it, and freeing one is an error while one is captured.
+        """
+        graph = torch.cuda.CUDAGraph()
+        collects_garbage = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
             with torch.cuda.graph(graph, pool=self._pool):
                 self._function()
-            self._graph = graph
-            graph.replay()  # capturing ran nothing
+        finally:
+            if collects_garbage:
+                gc.enable()
+        return graph
 
 
 def resolved(config: RunConfig) -> RunConfig:
