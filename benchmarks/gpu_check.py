@@ -307,7 +307,9 @@ def profile_iteration(config: Config) -> Report:
         return {"collect": observe(collecting), "learn": observe(learning)}
 
 
-def measure_speed(scratch: Path, report: Report, has_time: Callable[[float], bool]) -> None:
+def measure_speed(
+    scratch: Path, report: Report, has_time: Callable[[float], bool], write: Callable[[], None]
+) -> None:
     """Fill in the variants of an iteration, the most important first."""
     base = settings(Config(), run={"device": "cuda"})
     cores = usable_cores()
@@ -338,6 +340,7 @@ def measure_speed(scratch: Path, report: Report, has_time: Callable[[float], boo
             continue
         with saying(name, report):
             report["variants"][name] = measure_iterations(config, scratch, num_iterations)
+        write()
 
 
 # --- training ---------------------------------------------------------------------------------
@@ -447,7 +450,7 @@ def main() -> None:
             report["repeats"] = measure_repeats(scratch)
         write()
         with saying("speed", report):
-            measure_speed(scratch, report, has_time)
+            measure_speed(scratch, report, has_time, write)
         write()
         left_s = ends - time.perf_counter()
         if left_s > 20:
