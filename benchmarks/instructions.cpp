@@ -191,17 +191,16 @@ void count_env_steps(SimdLevel level, bool pool_before_grey) {
   settings.pool_before_grey = pool_before_grey;
   const EnvPlan plan(sample_game(), tests::sample_rom(), settings, level);
   std::vector<std::uint8_t> stack(plan.observation_size());
-  std::vector<std::uint8_t> final_stack(plan.observation_size());
   const auto env = std::make_unique<AtariEnv>();
   StepRecord record;
-  StepRecord final_record;
+  AtariEnv::Final final;
   const AtariEnv::Frames frames = {stack.data(), nullptr};
   env->seed(plan, 1);
   env->reset(plan, frames, record);
   rndfast_counted([&] {
     for (std::int32_t step = 0; step < kEnvSteps; ++step) {
       const Action action = plan.actions()[static_cast<std::size_t>(step) % plan.actions().size()];
-      env->step(plan, frames, action, record, final_record, final_stack.data());
+      env->step(plan, frames, action, record, final);
     }
   });
   if (env->has_ended() || record.episode_length != kEnvSteps) throw std::runtime_error("the sample's game has ended");

@@ -81,7 +81,9 @@ void overrun_segment(Machine& machine, std::int32_t from, std::int32_t to) {
   }
   PixelMask objects[kNumTiaObjects] = {};
   if ((enabled & playfield) != 0) objects[kPF] = shape_of(tia, kPF);
-  paint(machine, arrange(machine, objects), row_of(machine), to, group + 4);
+  Layers layers;
+  arrange(machine, objects, layers);
+  paint(machine, layers, row_of(machine), to, group + 4);
 }
 
 }  // namespace
@@ -161,8 +163,13 @@ void draw_segment(Machine& machine, std::int32_t to) {
         }
       }
       if (machine.picture != nullptr) {
-        const Layers layers = arrange(machine, objects);
-        is_whole ? paint_row(machine, layers) : paint(machine, layers, row_of(machine), from, to);
+        if (is_whole) {
+          paint_row(machine, objects);
+        } else {
+          Layers layers;
+          arrange(machine, objects, layers);
+          paint(machine, layers, row_of(machine), from, to);
+        }
       }
     }
   } else if (machine.picture != nullptr) {

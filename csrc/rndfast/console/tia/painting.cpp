@@ -10,12 +10,17 @@ namespace rndfast::tia {
 namespace {
 
 bool are_equal(const Layers& a, const Layers& b) {
-  std::uint64_t differences = 0;
+  std::uint32_t differences = std::uint32_t{a.background} ^ b.background;
+  for (unsigned layer = 0; layer < 3; ++layer) differences |= std::uint32_t{a.shades[layer]} ^ b.shades[layer];
+  if (differences != 0) return false;
   for (unsigned layer = 0; layer < 3; ++layer) {
-    for (unsigned i = 0; i < 3; ++i) differences |= a.columns[layer].words[i] ^ b.columns[layer].words[i];
-    differences |= std::uint64_t{a.shades[layer]} ^ b.shades[layer];
+    const PixelMask& first = a.columns[layer];
+    const PixelMask& second = b.columns[layer];
+    std::uint64_t columns = 0;
+    for (unsigned i = 0; i < 3; ++i) columns |= first.words[i] ^ second.words[i];
+    if (columns != 0) return false;
   }
-  return (differences | (std::uint64_t{a.background} ^ b.background)) == 0;
+  return true;
 }
 
 /// Writes columns [from, to) of a row.
@@ -88,10 +93,9 @@ RNDFAST_TARGET_AVX2 void paint_by_vector(const Layers& layers, std::uint8_t* row
 
 }  // namespace
 
-Layers arrange(const Machine& machine, const PixelMask* objects) {
+void arrange(const Machine& machine, const PixelMask* objects, Layers& layers) {
   const Tia& tia = machine.state.tia;
   const auto shade = [&](unsigned color) { return machine.shades[tia.colu[color]]; };
-  Layers layers;
   layers.background = shade(3);
   for (unsigned i = 0; i < 3; ++i) layers.shades[i] = shade(i);
   auto& [first, second, playfield] = layers.columns;
@@ -107,11 +111,10 @@ Layers arrange(const Machine& machine, const PixelMask* objects) {
   } else if (has_priority) {
     first = without(first, playfield);
     second = without(second, first | playfield);
-    return layers;
+    return;
   }
   second = without(second, first);
   playfield = without(playfield, first | second);
-  return layers;
 }
 
 void paint(const Machine& machine, const Layers& layers, std::uint8_t* row, std::int32_t from, std::int32_t to) {
@@ -125,15 +128,18 @@ void paint(const Machine& machine, const Layers& layers, std::uint8_t* row, std:
   paint_by_table(layers, row, first, end);
 }
 
-void paint_row(Machine& machine, const Layers& layers) {
+void paint_row(Machine& machine, const PixelMask* objects) {
   const std::int32_t row = machine.state.tia.row;
   const bool has_blanks = machine.state.tia.hmove_blanks_next_pixels;
+  const Layers& above = machine.layers[machine.last_layers];
+  machine.last_layers ^= 1;
+  Layers& layers = machine.layers[machine.last_layers];
+  arrange(machine, objects, layers);
   std::uint8_t* const pixels = machine.picture + row * std::int64_t{kScreenWidth};
   const bool is_next = machine.layered_row + 1 == row && (has_blanks || !machine.layered_row_has_blanks);
-  if (is_next && are_equal(layers, machine.layers)) {
+  if (is_next && are_equal(layers, above)) {
     std::memcpy(pixels, pixels - kScreenWidth, kScreenWidth);
   } else {
-    machine.layers = layers;
     paint(machine, layers, pixels, 0, kScreenWidth);
   }
   machine.layered_row = row;
