@@ -114,9 +114,9 @@ def test_strobes_soon_after_hmove(register: int, hmove: int, strobe: int) -> Non
 def test_a_seed_stands_for_one_program(kind: str) -> None:
     assert make_program(kind, 3) == make_program(kind, 3)
     assert make_program(kind, 3) != make_program(kind, 4)
-    assert len(make_program(kind, 3).image) == {"2K": 2048, "DPC": 10495}.get(
-        kind, {"F6": 16384, "F6SC": 16384}.get(kind, 4096 if kind.islower() else 8192)
-    )
+    program = make_program(kind, 3)
+    sizes = {"2K": 2048, "4K": 4096, "F6": 16384, "F6SC": 16384, "DPC": 10495}
+    assert len(program.image) == sizes.get(program.scheme, 8192)
 
 
 def misbehave(how: str) -> str:
