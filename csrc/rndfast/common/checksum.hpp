@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A checksum that snapshots carry, so that damaged bytes are noticed. It is made of the 64-bit hash FNV-1a (Fowler, Noll
-// and Vo), whose multiplications wait for each other: eight at a time hash megabytes several times as fast.
+// A checksum that snapshots carry, so that damaged bytes are noticed. It is made of the 64-bit hash FNV-1a (Fowler,
+// Noll and Vo), whose multiplications wait for each other: eight at a time hash megabytes several times as fast.
 #pragma once
 
 #include <array>
