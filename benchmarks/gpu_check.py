@@ -88,10 +88,10 @@ def small(**run_settings: Any) -> Config:
 
 
 def measure_parity(scratch: Path) -> Report:
-    """Largest relative difference of each metric between the first rollouts of CPU and GPU.
+    """Differences of an update of the same experience, and means of two whole runs.
 
-    Their actions are drawn by other random numbers, so that the rollouts themselves differ: what
-    must agree is the update of the same experience, which `compare_updates` looks at.
+    The runs draw their actions by other random numbers on CPU and GPU, so that only
+    `compare_updates` compares like with like.
     """
     differences = compare_updates()
     cpu = run(small(device="cpu"), scratch / "parity-cpu")
@@ -140,7 +140,14 @@ def compare_updates() -> dict[str, float]:
             other_backend.actions[:-1].copy_(torch.from_numpy(backend.actions))
             other_backend.log_probs[:-1].copy_(torch.from_numpy(backend.log_probs))
             other_backend.values[:-1].copy_(torch.from_numpy(rollout.values))
-            for name in ("values", "next_values", "rewards_raw", "terminated", "truncated"):
+            for name in (
+                "values",
+                "next_values",
+                "final_values",
+                "rewards_raw",
+                "terminated",
+                "truncated",
+            ):
                 getattr(other_rollout, name)[:] = getattr(rollout, name)
             other_rollout.is_first[:] = rollout.is_first
             for device, of in (
@@ -351,7 +358,7 @@ class Enough(Exception):
 
 
 def measure_training(scratch: Path, seconds: float) -> Report:
-    """Train by the paper's protocol for some time; a row for every million transitions."""
+    """Train by the paper's settings for some time, after a shorter start of the statistics."""
     rows: list[Metrics] = []
     ends = time.perf_counter() + seconds
     config = settings(Config(), rnd={"obs_norm_steps": 640}, run={"device": "cuda", "seed": 1})
@@ -423,7 +430,7 @@ def print_report(report: Report) -> None:
 
 def main() -> None:
     """Measure what the time allows, and write it down after each part."""
-    parser = argparse.ArgumentParser(description=__doc__, add_help=True)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="directory for gpu_check.json")
     parser.add_argument("--budget-s", type=float, default=330, help="seconds for all of it")
     parser.add_argument("--train-s", type=float, default=100, help="seconds of them for training")

@@ -263,7 +263,7 @@ class RunConfig:
     do not depend on it on the CPU."""
     overlap: bool = True
     """Emulate one half of the environments while the other half's actions are chosen; changes no
-    result."""
+    result on the CPU, and only rounding on a GPU."""
     graphs: bool = True
     """On a CUDA GPU, replay passes as captured graphs. Off, to look for faults, it is slower."""
     deterministic: bool = False

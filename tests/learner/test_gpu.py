@@ -186,6 +186,22 @@ def test_from_a_state_it_goes_on_as_it_would_have(policy: str) -> None:
     assert same.losses == another.losses
 
 
+@pytest.mark.parametrize("world", [ToyEnv, ToyVectorEnv])
+def test_before_the_first_step_the_state_is_that_of_the_cpu(world: type[ToyEnv]) -> None:
+    config = small_config(policy="recurrent")
+
+    def state(device: str) -> dict[str, torch.Tensor]:
+        env = world(4)
+        with learner_on(device, config, env) as (_, rollout, backend):
+            start_episodes(env, rollout, backend, 0, backend.ranks)
+            return backend.state()
+
+    ours, expected = state("gpu"), state("cpu")
+    assert ours.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(ours[name], tensor), name
+
+
 def test_a_state_of_other_sizes_is_refused_by_name() -> None:
     with (
         learner_on("gpu", small_config(num_envs=2), ToyEnv(2)) as (_, _, backend),

@@ -172,11 +172,11 @@ class RNDBonus(nn.Module):
                 f"next_obs must have shape (T, {expected}) or ({expected}), "
                 f"got {tuple(next_obs.shape)}"
             )
-        errors: Tensor = self(next_obs)
-        require_finite("prediction errors", errors)
+        raw_rewards = _on_host(self(next_obs))
+        require_finite("prediction errors", raw_rewards)
         int_return_filter = self._int_return_filter()
         int_return_filter.carry = _on_host(self.int_return_carry)
-        returns = int_return_filter.update(_on_host(errors).reshape(-1, self.num_envs))
+        returns = int_return_filter.update(raw_rewards.reshape(-1, self.num_envs))
         int_return_moments = self.int_return_moments.updated(torch.from_numpy(returns))
         obs_moments = self.obs_moments.updated(rows)
 
@@ -184,8 +184,8 @@ class RNDBonus(nn.Module):
         self.int_return_carry.copy_(torch.from_numpy(int_return_filter.carry))
         self.int_return_moments.assign(int_return_moments)
         self.obs_moments.assign(obs_moments)
-        rewards = scaled_rewards(_on_host(errors), int_return_moments, self._config.int_reward_clip)
-        return torch.from_numpy(rewards).to(errors.device)
+        rewards = scaled_rewards(raw_rewards, int_return_moments, self._config.int_reward_clip)
+        return torch.from_numpy(rewards).to(next_obs.device)
 
     def loss(self, next_obs: Tensor) -> Tensor:
         """Return the predictor's loss, by the statistics as they are.

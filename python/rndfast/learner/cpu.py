@@ -20,7 +20,13 @@ from rndfast.learner.backend import Advantages, Minibatch
 from rndfast.learner.networks import PolicyOutput
 from rndfast.learner.normalizer import Normalizer
 from rndfast.learner.observations import FrameStore, Observations, VectorStore
-from rndfast.learner.ppo import PolicyRows, mean_losses, policy_losses, total_loss
+from rndfast.learner.ppo import (
+    PolicyRows,
+    mean_losses,
+    optimizer_step,
+    policy_losses,
+    total_loss,
+)
 from rndfast.learner.rollout import Rollout, copy_arrays
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.processes import Moments
@@ -29,8 +35,8 @@ from rndfast.runtime.processes import Moments
 # work in each step, and no fewer, as small passes are slow.
 INFERENCE_BATCH_SIZE = 32
 
-# Whole environments of a recurrent policy's minibatch that pass through it at once, at least: one
-# alone would leave its memory's matrices to be read for a single row.
+# Least number of environments of a recurrent minibatch that pass through the network together: a
+# pass of one alone would read the memory's whole matrices for a single row.
 MIN_RECURRENT_ENVS = 4
 
 
@@ -226,14 +232,8 @@ class CpuBackend:
                 for name, mean in partial.means.items():
                     totals[name] = totals.get(name, 0.0) + mean
             self.ranks.sum_gradients(agent.parameters)
-            gradients = [p.grad for p in agent.parameters if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-            if (longest := self._config.ppo.max_grad_norm) is not None:
-                torch.nn.utils.clip_grads_with_norm_(agent.parameters, longest, norm)
-            # shared out, as losses are: they are summed over processes, which all have this norm
-            own_norm = norm / self.ranks.world_size
-            totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + own_norm
-            agent.optimizer.step()
+            norm = optimizer_step(agent, self._config.ppo.max_grad_norm, self.ranks)
+            totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + norm
         return {name: float(total) / len(minibatches) for name, total in totals.items()}
 
     def target_moments(self) -> Moments:

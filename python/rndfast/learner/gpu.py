@@ -31,8 +31,14 @@ from rndfast.learner.device_observations import DeviceFrames, DeviceObservations
 from rndfast.learner.networks import PolicyNetwork, PolicyOutput
 from rndfast.learner.normalizer import Normalizer
 from rndfast.learner.observations import count_valid_frames, newest
-from rndfast.learner.ppo import PolicyRows, mean_losses, policy_losses, total_loss
-from rndfast.learner.rollout import Rollout
+from rndfast.learner.ppo import (
+    PolicyRows,
+    mean_losses,
+    optimizer_step,
+    policy_losses,
+    total_loss,
+)
+from rndfast.learner.rollout import Rollout, require_shapes
 from rndfast.runtime.compute import GpuCompute
 from rndfast.runtime.processes import Moments
 
@@ -61,8 +67,10 @@ class GpuBackend:
         self.agent, self.rollout, self.compute = agent, rollout, compute
         self.ranks, self.timeline, self.device = compute.ranks, compute.timeline, compute.device
         self._config = config
+        self.max_grad_norm = config.ppo.max_grad_norm
         self.stack_num = config.atari.stack_num if agent.sees_images else 1
-        self.predictor_proportion = config.predictor_proportion
+        num_envs_of_run = config.env.num_envs * self.ranks.world_size
+        self.predictor_proportion = config.rnd.proportion_with(num_envs_of_run)
         self._obs_normalizer = self._new_normalizer()
         num_steps, num_envs = rollout.num_steps, rollout.num_envs
         self.observations: DeviceObservations
@@ -120,7 +128,12 @@ class GpuBackend:
         self.memory[0] = 0
         is_first = np.ones(self.rollout.num_envs, np.bool_)
         for group in self.groups:
-            self._steps[group.start].stage(observations[group], is_first[group])
+            step = self._steps[group.start]
+            step.stage(observations[group], is_first[group])
+            # at once, as `state` may be asked for before the first pass uploads them
+            newest_observations, valid_frames, _ = step.upload()
+            first = torch.zeros_like(step.t)
+            self.observations.store(first, group, newest_observations, valid_frames)
 
     def next_row(self, t: int, envs: slice) -> NDArray[np.uint8] | None:
         """Pinned memory for the frames that follow a step; None: their layout differs."""
@@ -146,10 +159,7 @@ class GpuBackend:
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over a state of `state`."""
-        for name, tensor in self._first().items():
-            got = state[name].shape if name in state else "nothing of this name"
-            if got != tuple(tensor.shape):
-                raise ValueError(f"state {name!r} must have shape {tuple(tensor.shape)}, got {got}")
+        require_shapes(state, {name: tuple(of.shape) for name, of in self._first().items()})
         for name, tensor in self._first().items():
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(state[name])))
         for group in self.groups:
@@ -292,9 +302,12 @@ class GpuBackend:
         self._pixel_sums.copy_(sums)
 
     def target_moments(self) -> Moments:
-        """Moments of the features that the predictor learnt to predict."""
+        """Moments of the features that the predictor was trained to predict."""
         assert self._targets is not None
-        features = self._targets.flatten(1).double()
+        features = self._targets.flatten(1)
+        if self.device.type == "mps":  # which has no float64
+            features = features.cpu()
+        features = features.double()
         mean = features.mean(dim=0)
         m2 = (features - mean).square().sum(dim=0)
         return float(len(features)), mean.cpu().numpy(), m2.cpu().numpy()
@@ -357,16 +370,6 @@ class GpuBackend:
             loss = loss + means["predictor"]
         loss.backward()  # type: ignore[no-untyped-call]
         return {name: value.detach() for name, value in means.items()}
-
-    def make_step(self) -> Tensor:
-        """Let the optimiser make a step; returns this process's share of the gradient's norm."""
-        parameters, longest = self.agent.parameters, self._config.ppo.max_grad_norm
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if longest is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
-        self.agent.optimizer.step()
-        return norm / self.ranks.world_size
 
 
 class _Step:
@@ -444,6 +447,7 @@ class _Plan:
 
     def __init__(self, backend: GpuBackend, minibatches: list[Minibatch]) -> None:
         self._backend, self._compute = backend, backend.compute
+        self._max_grad_norm = backend.max_grad_norm
         self._shape = (len(minibatches), *minibatches[0].indices.shape)
         size = minibatches[0].indices.size
         expected = size * backend.predictor_proportion
@@ -533,7 +537,8 @@ class _Plan:
 
     def _step(self) -> None:
         assert self._totals is not None
-        self._totals[-1].add_(self._backend.make_step())
+        backend = self._backend
+        self._totals[-1].add_(optimizer_step(backend.agent, self._max_grad_norm, backend.ranks))
         self._number.add_(1)
 
 

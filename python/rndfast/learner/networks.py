@@ -229,7 +229,7 @@ class PolicyNetwork(nn.Module):
         is_recurrent: bool = False,
     ) -> None:
         super().__init__()
-        # the third kernel is 4x4, 6x6x64 outputs
+        # a last kernel of 4 x 4, where the bonus's networks have 3 x 3
         layers, size = _encoder(observation_shape, 4, nn.ReLU(inplace=True), generator)
         if len(observation_shape) > 1 or is_recurrent:
             widths = (MEMORY_UNITS,) if is_recurrent else (256, 448)

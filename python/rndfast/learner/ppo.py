@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rndfast._core import RunningMoments, gae
 from rndfast.config import Config, PpoConfig
+from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages, Backend, Minibatch
 from rndfast.learner.distributions import ActionDistribution
 from rndfast.learner.finite import require_finite
@@ -164,6 +165,18 @@ def total_loss(means: dict[str, Tensor], config: PpoConfig) -> Tensor:
     """What the optimiser minimises of the policy's losses."""
     value_loss = torch.stack([means[f"{stream}_value"] for stream in config.streams]).sum()
     return means["policy"] - config.ent_coef * means["entropy"] + config.vf_coef * value_loss
+
+
+def optimizer_step(agent: Agent, max_grad_norm: float | None, ranks: Ranks) -> Tensor:
+    """Clip the gradients and make a step; this process's part of their norm before clipping.
+
+    Metrics are summed over processes, which all have the same norm.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in agent.parameters if p.grad is not None])
+    if max_grad_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(agent.parameters, max_grad_norm, norm)
+    agent.optimizer.step()
+    return norm / ranks.world_size
 
 
 def epoch_indices(

@@ -150,12 +150,21 @@ def copy_arrays(source: dict[str, NDArray[Any]], target: dict[str, NDArray[Any]]
     Raises:
         ValueError: An array is missing or of another shape.
     """
-    for name, array in target.items():
-        got = source[name].shape if name in source else "nothing of this name"
-        if got != array.shape:
-            raise ValueError(f"state {name!r} must have shape {array.shape}, got {got}")
+    require_shapes(source, {name: array.shape for name, array in target.items()})
     for name, array in target.items():
         array[...] = source[name]
+
+
+def require_shapes(state: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Check that a state has arrays of these names and shapes.
+
+    Raises:
+        ValueError: One is missing or of another shape.
+    """
+    for name, shape in shapes.items():
+        got = state[name].shape if name in state else "nothing of this name"
+        if got != shape:
+            raise ValueError(f"state {name!r} must have shape {shape}, got {got}")
 
 
 def start_episodes(
@@ -215,7 +224,8 @@ def play_steps(env: SameStepEnv, rollout: Rollout, backend: Backend) -> None:
     """Step every environment T times with the policy.
 
     The groups of `Backend.groups` take turns: while one is emulated, the actions of the next are
-    chosen. The bytes are the same for any groups.
+    chosen. On the CPU the bytes are the same for any groups; on a GPU, sizes of batches may round
+    differently.
     """
     backend.begin()
     for t in range(rollout.num_steps):

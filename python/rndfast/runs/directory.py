@@ -120,8 +120,10 @@ class RunRecorder:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._metrics.close()
-        # where the system refused to write (full disk), another write would only hide the reason
-        if error is not None and not isinstance(error, OSError):
-            with self._interruption.shielded():  # torchrun stops all ranks when it loses one
-                self._save()
+        try:
+            # where the system refused to write (full disk), another write would hide the reason
+            if error is not None and not isinstance(error, OSError):
+                with self._interruption.shielded():  # torchrun stops all ranks when it loses one
+                    self._save()
+        finally:
+            self._metrics.close()

@@ -16,6 +16,7 @@ from rich.table import Table
 from rndfast.config import Config, from_toml
 from rndfast.envs.make import make_env
 from rndfast.learner.make import make_learner
+from rndfast.learner.rnd import scaled_rewards
 from rndfast.learner.rollout import play_steps, start_episodes
 from rndfast.runs.checkpoint import Checkpoint, load_checkpoint
 from rndfast.runs.directory import newest_checkpoint
@@ -90,7 +91,10 @@ def evaluate(
     trained = from_toml(checkpoint.config_toml)
     config = dataclasses.replace(
         trained,
-        run=dataclasses.replace(trained.run, device="cpu", num_threads=num_threads),
+        # the format that it was trained in may be a GPU's alone, or emulated here
+        run=dataclasses.replace(
+            trained.run, device="cpu", precision="float32", num_threads=num_threads
+        ),
     )
     played = play(config, checkpoint, episodes, seed, record)
     console.print(statistics_table(played, f"{checkpoint.path.name} of {run_dir}, seed {seed}"))
@@ -130,8 +134,11 @@ def play(
             play_steps(env, rollout, backend)
             int_rewards = None
             if agent.bonus is not None:
-                raw_int_rewards = backend.intrinsic_rewards()[0]
-                int_rewards = raw_int_rewards / np.sqrt(agent.bonus.return_moments.var)
+                int_rewards = scaled_rewards(
+                    backend.intrinsic_rewards()[0],
+                    agent.bonus.return_moments,
+                    config.rnd.int_reward_clip,
+                )
             rollout.carry_over()
             backend.carry_over()
 

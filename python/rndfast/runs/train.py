@@ -82,7 +82,7 @@ def train(
                         "to start the statistics of the observations"
                     )
                     initialize_obs_moments(agent, env, config, ranks)
-            start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
+                start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
 
         state = run_state(env, rollout, backend)
         recorder = RunRecorder(config, state, interruption) if is_writer else None

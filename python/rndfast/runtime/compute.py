@@ -147,7 +147,7 @@ class CpuCompute(Compute):
     ) -> None:
         super().__init__(config, torch.device("cpu"), timeline, ranks)
         self.micro_batch_size = config.micro_batch_size
-        # said in every thread: one that torch has not been told in yet lets libraries use all cores
+        # in every thread: where torch has not been told so yet, its libraries use all cores
         self._executor = ThreadPoolExecutor(
             self.num_threads, "rndfast", initializer=torch.set_num_threads, initargs=(1,)
         )

@@ -151,11 +151,11 @@ class Ranks:
         """
         if self.world_size == 1:
             return
-        with_gradients = list(parameters)
-        for parameter in with_gradients:
+        all_parameters = list(parameters)
+        for parameter in all_parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in with_gradients if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in all_parameters if parameter.grad is not None]
         flat = self.sum_(torch.cat([gradient.reshape(-1) for gradient in gradients]))
         begin = 0
         for gradient in gradients:
