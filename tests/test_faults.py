@@ -134,6 +134,7 @@ def test_the_papers_protocol_reaches_the_environment(monkeypatch: pytest.MonkeyP
             "reward_clipping": False,  # signs are taken in training, so that logs can be unclipped
             "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP,
             "num_threads": 3,
+            "copy": False,  # the rollout copies what it keeps
             "render_mode": None,
         }
     ]

@@ -1149,9 +1149,11 @@ def interrupted(call, delay):
     raise SystemExit("not interrupted")
 
 settings = dict(noop_max=0, use_fire_reset=False, img_height=8, img_width=8, stack_num=1)
-envs = AtariVectorEnv("pong", 1024, frameskip=100, num_threads=2, **settings)
+envs = AtariVectorEnv("pong", 1024, frameskip=500, num_threads=2, **settings)
 zeros = np.zeros(1024, np.int64)
-late = [interrupted(lambda: envs.reset(seed=0), 0.3)]
+slow = AtariVectorEnv("pong", 1024, num_threads=2, **(settings | dict(noop_max=1000)))
+late = [interrupted(lambda: slow.reset(seed=0), 0.3)]
+slow.close()
 envs.reset(seed=0)
 late.append(interrupted(lambda: envs.step(zeros), 0.3))
 late.append(interrupted(envs.recv, 0.1))  # it can be interrupted as well
@@ -1162,7 +1164,7 @@ except RuntimeError as error:
     assert "a step is under way: call recv() or reset() first" in str(error), error
 *_, info = envs.recv()
 assert info["env_id"].tolist() == list(range(1024))
-assert set(info["frame_number"].tolist()) == {100}
+assert set(info["frame_number"].tolist()) == {500}
 assert set(info["episode_length"].tolist()) == {1}
 late.append(interrupted(lambda: envs.step(zeros), 0.1))
 begin = time.monotonic()
@@ -1327,10 +1329,12 @@ def test_without_copies_results_are_those_with_copies_until_the_second_recv(
 
 
 def test_info_makes_its_entries_when_they_are_asked_for() -> None:
-    envs = AtariVectorEnv("breakout", 2, autoreset_mode=SAME_STEP, **TINY)
+    with_copies = AtariVectorEnv("breakout", 2, autoreset_mode=SAME_STEP, **TINY)
+    assert type(with_copies.reset(seed=0)[1]) is dict  # as torch's pytree wants it
+    assert type(with_copies.step(np.zeros(2, np.int64))[4]) is dict
+    envs = AtariVectorEnv("breakout", 2, autoreset_mode=SAME_STEP, copy=False, **TINY)
     envs.reset(seed=0)
-    lazy = [envs.step(np.zeros(2, np.int64))[4] for _ in range(8)]
-    plain = [dict(info.items()) for info in lazy]
+    plain = [dict(envs.step(np.zeros(2, np.int64))[4].items()) for _ in range(8)]
     assert all(type(info) is dict for info in plain)
     keys = ["env_id", "lives", "frame_number", "episode_frame_number", "ram"]
     keys += ["reward_raw", "episode_return", "episode_length", "game_over"]

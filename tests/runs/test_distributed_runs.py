@@ -65,6 +65,8 @@ def assert_close(
         elif name.startswith(("optimizer", "experience.int_return_filter")):
             scale = float(np.abs(one).max())
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * scale, err_msg=name)
+        elif name == "experience.memory":  # of other batches: other roundings of numbers below 1
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)
         elif name.startswith(("policy", "rnd")):
             # Adam goes a whole step even where a gradient is nothing but rounding
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=4 * LEARNING_RATE, err_msg=name)

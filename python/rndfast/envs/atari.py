@@ -103,7 +103,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             game (``docs/emulator.md``).
         copy: Return new arrays from every step, which stay as they are. Without it, arrays are
             used again: what a `recv` or `step` returned, ``info`` included, is valid until the
-            second `recv` or `step` after it. ``final_obs`` stays in any case.
+            second `recv` or `step` after it; and the entries of ``info`` are made when they are
+            asked for. ``final_obs`` stays in any case.
         render_mode: ``"rgb_array"`` to use `render`; None.
         num_threads: Worker threads, 0 to 1024; 0 means one per processor core.
         thread_affinity_offset: First CPU to pin the threads to, -1 for none.
@@ -207,6 +208,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         self._console_keys = (*_CONSOLE_KEYS, *rooms)
         self._step_keys = (*_CONSOLE_KEYS, *rooms, *_STEP_KEYS)
         self._is_same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        self._copies = copy
 
     def reset(
         self,
@@ -249,7 +251,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         batch.reset(env_ids, seeds[env_ids])
         self._is_reset = True
         results = batch.observe()
-        return results.observations, StepInfo.of(results, self._console_keys, is_same_step=False)
+        info = StepInfo.of(results, self._console_keys, is_same_step=False)
+        return results.observations, dict(info) if self._copies else info
 
     def step(self, actions: Array, *, out: npt.NDArray[np.uint8] | None = None) -> Step:
         """Hold one action in each environment for ``frameskip`` frames.
@@ -304,6 +307,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         """
         observations, rewards, terminations, truncations, results = self._open_batch().recv()
         info = StepInfo.of(results, self._step_keys, is_same_step=self._is_same_step)
+        # libraries that walk through trees of dicts, as torch's pytree, take a subclass for a leaf
+        if self._copies:
+            return observations, rewards, terminations, truncations, dict(info)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...]:

@@ -78,8 +78,8 @@ class StepInfo(dict[str, Any]):
     __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be pickled and copied as the plain dict that it looks like."""
-        return dict, (dict(self),)
+        """Be pickled and copied with all entries."""
+        return StepInfo, (dict(self),)
 
     def clear(self) -> None:
         """Forget all entries, made or not."""
