@@ -65,7 +65,7 @@ class StepResults {
       require_writable("out", observations_);
     }
     for (std::size_t row = 0; row < final_observations_.size(); ++row) {
-      if (final_observations_[row].empty()) continue;
+      if (final_observations_[row].empty() || !final_table_) continue;
       final_observations_[row].clear();
       final_table_->table->set(row, {});
     }

@@ -371,7 +371,7 @@ std::int32_t write_register(Machine& machine, unsigned value, std::int32_t cycle
 }  // namespace
 
 const std::array<WriteFunction, kNumWriteAddresses> kWriteFunctions =
-    []<unsigned... kAddresses>(std::integer_sequence<unsigned, kAddresses...>) {
+    []<unsigned... kAddresses>(std::integer_sequence<unsigned, kAddresses...>) noexcept {
       return std::array<WriteFunction, kNumWriteAddresses>{&write_register<kAddresses>...};
     }(std::make_integer_sequence<unsigned, kNumWriteAddresses>());
 

@@ -20,6 +20,7 @@ std::uint64_t hash_of(const ResetKey& key) {
 /// By bytes: that padding differs costs a reset played out, no more.
 bool ResetKey::operator==(const ResetKey& other) const {
   return mode == other.mode && difficulty == other.difficulty && buffer == other.buffer &&
+         // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): see above
          std::memcmp(&state, &other.state, sizeof(state)) == 0;
 }
 
