@@ -25,6 +25,7 @@ import json
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,12 @@ from rich.table import Table
 from rndfast.bench.bench import hardware, versions
 from rndfast.config import Config
 from rndfast.envs.make import make_env
+from rndfast.learner.cpu import CpuBackend
+from rndfast.learner.device_observations import DeviceFrames
+from rndfast.learner.gpu import GpuBackend
 from rndfast.learner.make import make_learner
+from rndfast.learner.observations import FrameStore
+from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect, start_episodes
 from rndfast.runs.checkpoint import load_newest_checkpoint
 from rndfast.runs.metrics import Metrics
@@ -108,12 +114,6 @@ def measure_parity(scratch: Path) -> Report:
 
 def compare_updates() -> dict[str, float]:
     """The same rollout, weights and rows on CPU and GPU: relative differences of what comes out."""
-    from rndfast.learner.cpu import CpuBackend
-    from rndfast.learner.device_observations import DeviceFrames
-    from rndfast.learner.gpu import GpuBackend
-    from rndfast.learner.observations import FrameStore
-    from rndfast.learner.ppo import compute_advantages, update
-
     results: dict[str, dict[str, Any]] = {}
     config = small(device="cpu")
     with (
@@ -263,8 +263,6 @@ def measure_consoles(config: Config, num_threads: int, num_steps: int) -> float:
 
 def profile_iteration(config: Config) -> Report:
     """Kernels that ran in an iteration, and the share of the time in which the GPU was busy."""
-    from rndfast.learner.ppo import compute_advantages, update
-
     with (
         open_compute(config.run) as compute,
         contextlib.closing(make_env(config, compute.num_threads)) as env,
@@ -404,8 +402,6 @@ def saying(name: str, report: Report) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        import traceback
-
         traceback.print_exc()
         report["failed"] = {**report.get("failed", {}), name: f"{type(error).__name__}: {error}"}
     report["part_s"] = {**report.get("part_s", {}), name: time.perf_counter() - started}

@@ -18,7 +18,6 @@ from rndfast._core import gather_stacks, normalize_frames
 from rndfast.config import Config
 from rndfast.learner.networks import to_blocks
 from rndfast.learner.normalizer import Normalizer
-from rndfast.runtime.compute import as_numpy
 
 
 class Observations(Protocol):
@@ -128,7 +127,7 @@ class FrameStore:
     def policy_input(self, indices: NDArray[np.int64], dtype: torch.dtype) -> Tensor:
         """``(B, 16 * S * C, H // 4, W // 4)`` stacks in [0, 1], as blocks."""
         blocks = self._empty_blocks(len(indices), self.stack_num, dtype)
-        gather_stacks(self.frames, self.valid_frames, indices, out=as_numpy(blocks))
+        gather_stacks(self.frames, self.valid_frames, indices, out=_as_numpy(blocks))
         return blocks.permute(0, 3, 1, 2)
 
     def final_input(self, t: int, n: int, observation: NDArray[Any], dtype: torch.dtype) -> Tensor:
@@ -151,7 +150,7 @@ class FrameStore:
             indices + self.stack_num * self.frames.shape[1],
             normalizer.mean,
             normalizer.var,
-            out=as_numpy(blocks),
+            out=_as_numpy(blocks),
             clip=normalizer.clip,
         )
         return blocks.permute(0, 3, 1, 2)
@@ -242,3 +241,11 @@ class VectorStore:
         self, rows: NDArray[np.float32], normalizer: Normalizer, dtype: torch.dtype
     ) -> Tensor:
         return normalizer(torch.from_numpy(rows)).to(dtype)
+
+
+def _as_numpy(tensor: Tensor) -> NDArray[np.generic]:
+    """A NumPy view of a host tensor; bfloat16 as its bits in uint16, as the kernels take it."""
+    view: NDArray[np.generic] = (
+        tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor
+    ).numpy()
+    return view

@@ -51,14 +51,13 @@ def train(
         Interrupted: Ctrl-C or SIGTERM. The state after the last whole rollout is saved.
         RankLost: Another process of the run ended or does not answer. The same.
     """
-    run = config.run
     timeline = timeline or Timeline()
-    config = dataclasses.replace(config, run=resolved(run))
-    run = config.run
+    run = resolved(config.run)
+    config = dataclasses.replace(config, run=run)
     with (
         Interruption() as interruption,
         Ranks(run.device, num_minibatches=config.ppo.num_minibatches) as ranks,
-        open_compute(config.run, timeline, ranks) as compute,
+        open_compute(run, timeline, ranks) as compute,
         contextlib.closing(make_env(local_config(config, ranks), compute.num_threads)) as env,
     ):
         is_writer = ranks.rank == 0

@@ -306,11 +306,3 @@ def open_compute(
     if device == "cpu":
         return CpuCompute(config, timeline, ranks)
     return GpuCompute(config, torch.device(device), timeline, ranks)
-
-
-def as_numpy(tensor: Tensor) -> NDArray[np.generic]:
-    """A NumPy view of a host tensor; bfloat16 as its bits in uint16, as the kernels take it."""
-    view: NDArray[np.generic] = (
-        tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor
-    ).numpy()
-    return view
