@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rndfast.runs.checkpoint import load_newest_checkpoint
 from rndfast.runs.metrics import read_metrics
+from rndfast.runtime.file_lock import hold_lock
 
 SMALL = """
 --env-id rndfast/MontezumaRevenge-v5 --img-height 52 --img-width 52 --num-envs 8 --rollout-steps 8
@@ -178,3 +179,15 @@ def test_a_directory_that_exists_ends_every_process_with_one_message(tmp_path: P
     done = run(TWO_PROCESSES, *SMALL, "--run-dir", tmp_path / "there")
     assert done.returncode != 0
     assert done.stderr.count("exists already") == 1
+
+
+def test_a_run_that_is_under_way_ends_every_process_with_one_message(tmp_path: Path) -> None:
+    once = ["--total-transitions", str(ROLLOUT), "--run-dir", str(tmp_path / "run")]
+    succeed(ONE_PROCESS, *SMALL, *once)
+    with hold_lock(tmp_path / "run" / "lock", "it", print):
+        done = run(TWO_PROCESSES, "--resume", tmp_path / "run")
+    assert done.returncode != 0
+    assert done.stderr.count(f"is in use by process {os.getpid()} on") == 1
+    # with it given back, the two processes do not keep each other out
+    more = ["--total-transitions", str(2 * ROLLOUT)]
+    succeed(TWO_PROCESSES, "--resume", tmp_path / "run", *more)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,12 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from rndfast.runtime.durable_files import sync_directory, write_durably
+from rndfast.runtime.durable_files import (
+    remove_leftovers,
+    sync_directory,
+    temporary_name,
+    write_durably,
+)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -58,9 +62,8 @@ def save_checkpoint(
         else:
             return final  # a state is determined by its transitions: the same one is there already
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("tmp-*"):  # by a process that was killed while it wrote
-        shutil.rmtree(leftover)
-    temporary = directory / f"tmp-{os.getpid()}"
+    remove_leftovers(directory)
+    temporary = directory / temporary_name()
     try:
         temporary.mkdir()
         contents = {TENSORS: safetensors.torch.save(state), CONFIG: config_toml.encode()}

@@ -1,6 +1,7 @@
 """A run's directory: made for a new run, found for a resumed one, and written while it trains.
 
-It holds ``config.toml``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``.
+It holds ``config.toml``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/`` and ``lock``, which
+the process that trains in it holds.
 """
 
 from __future__ import annotations
@@ -12,42 +13,86 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rndfast.config import Config, to_toml
-from rndfast.runs.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
+from rndfast.config import Config, RunConfig, to_toml
+from rndfast.runs.checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    load_newest_checkpoint,
+    save_checkpoint,
+)
 from rndfast.runs.metrics import Metrics, MetricsWriter, require_tracker
 from rndfast.runs.state import packed
-from rndfast.runtime.durable_files import replace_durably
+from rndfast.runtime.durable_files import remove_leftovers, replace_durably
+from rndfast.runtime.file_lock import hold_lock
 from rndfast.runtime.interruption import Interruption
 
+LOCK = "lock"
 
-def start_run_dir(config: Config, resume: bool, say: Callable[[str], None]) -> Checkpoint | None:
-    """The checkpoint to go on from; None for a new run, whose directory must not exist yet.
+
+@contextlib.contextmanager
+def own_run_dir(run: RunConfig, *, resume: bool, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep other processes from training in the run directory; readers are not kept out.
+
+    A new run's directory is made. If nothing has been saved in it when it is left, it is removed.
 
     Raises:
-        FileExistsError: A new run's directory exists.
-        CheckpointError: No checkpoint verifies.
+        FileExistsError: A new run's directory exists, and not only because a run was killed in it
+            before anything was saved.
+        InUse: Another process trains in it.
+        CheckpointError: With ``resume``, there is no checkpoint.
         ImportError: The tracker is not installed.
     """
-    require_tracker(config.run.tracker)
+    require_tracker(run.tracker)
+    run_dir = run.run_dir
     if resume:
-        checkpoint = newest_checkpoint(config.run.run_dir, say)
-        say(f"resuming from {checkpoint.path}")
-        return checkpoint
-    require_new(config.run.run_dir)
-    return None
+        if not list_checkpoints(run_dir / "checkpoints"):
+            load_newest_checkpoint(run_dir / "checkpoints")  # says so
+    else:
+        make_run_dir(run_dir)
+    with hold_lock(run_dir / LOCK, f"run directory {run_dir}", say) as is_sole_writer:
+        for directory in (run_dir, run_dir / "checkpoints"):
+            remove_leftovers(directory, is_sole_writer=is_sole_writer)
+        if not resume and has_more_than_a_start(run_dir):
+            raise exists_already(run_dir)
+        try:
+            yield
+        finally:
+            if not resume and [path.name for path in run_dir.iterdir()] == [LOCK]:
+                (run_dir / LOCK).unlink()
+                run_dir.rmdir()
 
 
-def require_new(run_dir: Path) -> None:
-    """Check that a run would not touch another one's directory, before anything is started.
+def make_run_dir(run_dir: Path) -> None:
+    """Make a new run's directory, before anything is started.
 
     Raises:
-        FileExistsError: It exists already.
+        FileExistsError: It exists already, and no run was begun in it.
     """
-    if run_dir.exists():
-        raise FileExistsError(
-            f"run directory {run_dir} exists already: choose another --run-dir, "
-            f"or go on with --resume {run_dir}"
-        )
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir()
+    except FileExistsError:
+        if not (run_dir / LOCK).is_file():
+            raise exists_already(run_dir) from None
+
+
+def exists_already(run_dir: Path) -> FileExistsError:
+    """The error of a new run whose directory is there."""
+    return FileExistsError(
+        f"run directory {run_dir} exists already: choose another --run-dir, "
+        f"or go on with --resume {run_dir}"
+    )
+
+
+def has_more_than_a_start(run_dir: Path) -> bool:
+    """Whether there is more than what a run leaves that is killed before its first checkpoint."""
+    names = {path.name for path in run_dir.iterdir()}
+    metrics = run_dir / "metrics.jsonl"
+    return bool(
+        names - {LOCK, "config.toml", "metrics.jsonl", "tensorboard", "checkpoints"}
+        or list_checkpoints(run_dir / "checkpoints")
+        or (metrics.exists() and metrics.stat().st_size > 0)
+    )
 
 
 def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
@@ -62,15 +107,15 @@ def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
     return checkpoint
 
 
-@contextlib.contextmanager
-def new_run_dir(run_dir: Path) -> Iterator[None]:
-    """Create the run directory; remove it if what is done inside, before the run begins, fails."""
-    run_dir.mkdir(parents=True)
-    try:
-        yield
-    except BaseException:
-        run_dir.rmdir()
-        raise
+def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
+    """The checkpoint that a run goes on from; says which.
+
+    Raises:
+        CheckpointError: None verifies.
+    """
+    checkpoint = newest_checkpoint(run_dir, say)
+    say(f"resuming from {checkpoint.path}")
+    return checkpoint
 
 
 class RunRecorder:

@@ -13,7 +13,7 @@ from rndfast.learner.agent import Agent
 from rndfast.learner.make import make_learner
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect, initialize_obs_moments, start_episodes
-from rndfast.runs.directory import RunRecorder, new_run_dir, start_run_dir
+from rndfast.runs.directory import RunRecorder, checkpoint_to_resume, own_run_dir
 from rndfast.runs.figures import episode_metrics, reward_metrics, time_metrics, value_metrics
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.state import episode_seed, load_run_state, run_state
@@ -24,6 +24,8 @@ from rndfast.runtime.timeline import Timeline
 
 # Called once per rollout with its metrics, and with a line of text where there is something to say.
 View = Callable[[Metrics | str], None]
+
+NOTHING = contextlib.nullcontext()  # in place of what only rank 0 has
 
 
 def train(
@@ -45,6 +47,7 @@ def train(
 
     Raises:
         FileExistsError: The run directory exists already (without ``resume``).
+        InUse: Another process trains in the run directory.
         FloatingPointError: A loss, reward, statistic or weight became NaN or infinite. The state
             before that rollout is saved.
         CheckpointError: With ``resume``, no checkpoint verifies.
@@ -57,12 +60,13 @@ def train(
     with (
         Interruption() as interruption,
         Ranks(run.device, num_minibatches=config.ppo.num_minibatches) as ranks,
+        own_run_dir(run, resume=resume, say=view) if ranks.rank == 0 else NOTHING,
         open_compute(run, timeline, ranks) as compute,
         contextlib.closing(make_env(local_config(config, ranks), compute.num_threads)) as env,
     ):
         is_writer = ranks.rank == 0
         say = view if is_writer else silent
-        checkpoint = start_run_dir(config, resume, say) if is_writer else None
+        checkpoint = checkpoint_to_resume(run.run_dir, say) if resume and is_writer else None
         checkpoint = ranks.broadcast(checkpoint)
         say(
             f"networks: {run.precision} on {run.device}; threads: {compute.num_threads}"
@@ -74,18 +78,17 @@ def train(
         if checkpoint is not None:
             load_run_state(checkpoint.state, env, rollout, backend, seed=run.seed, say=say)
         else:
-            with new_run_dir(run.run_dir) if is_writer else contextlib.nullcontext():
-                if agent.uses_obs_moments and config.rnd.obs_norm_steps > 0:
-                    say(
-                        f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
-                        "to start the statistics of the observations"
-                    )
-                    initialize_obs_moments(agent, env, config, ranks)
-                start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
+            if agent.uses_obs_moments and config.rnd.obs_norm_steps > 0:
+                say(
+                    f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
+                    "to start the statistics of the observations"
+                )
+                initialize_obs_moments(agent, env, config, ranks)
+            start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
 
         state = run_state(env, rollout, backend)
         recorder = RunRecorder(config, state, interruption) if is_writer else None
-        with recorder or contextlib.nullcontext():
+        with recorder or NOTHING:
             timeline.take_seconds()
             while agent.transitions < run.total_transitions:
                 # collect, which enters two phases in turn: env and inference

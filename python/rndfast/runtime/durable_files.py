@@ -1,14 +1,55 @@
-"""Writing files so that after a crash or on a full disk a file is there whole or not at all."""
+"""Writing files so that after a crash or on a full disk a file is there whole or not at all.
+
+What is being written has a temporary name that says whose it is, ``tmp-<host>-<process id>``; it is
+renamed at the end. `remove_leftovers` clears what was left where a process was killed meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import socket
 from pathlib import Path
+
+_HOST = re.sub(r"[^\w.]", "_", socket.gethostname(), flags=re.ASCII)
+# An earlier version wrote no host.
+_TEMPORARY = re.compile(r"(?:\..+\.)?tmp-(?:(?P<host>[\w.]+)-)?(?P<process_id>\d{1,9})", re.ASCII)
+
+
+def temporary_name() -> str:
+    """What this process calls what it has not finished writing."""
+    return f"tmp-{_HOST}-{os.getpid()}"
+
+
+def remove_leftovers(directory: Path, *, is_sole_writer: bool = False) -> None:
+    """Delete temporary files and directories of processes that are gone.
+
+    Args:
+        directory: Where they lie; may be missing.
+        is_sole_writer: No other process writes here: whoever's they are, it is gone.
+    """
+    for path in directory.glob("*tmp-*"):
+        temporary = _TEMPORARY.fullmatch(path.name)
+        if temporary is None:
+            continue
+        host, process_id = temporary["host"], int(temporary["process_id"])
+        if not (is_sole_writer or (host in (None, _HOST) and _is_gone(process_id))):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file and flush it to the disk."""
-    with path.open("wb") as file:
+    """Write a new file and flush it to the disk.
+
+    Raises:
+        FileExistsError: There is such a file, or a link of that name, which is not followed.
+        OSError: The system refused.
+    """
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -29,10 +70,24 @@ def replace_durably(path: Path, text: str) -> None:
     Raises:
         OSError: The system refused; the old file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{temporary_name()}")
+    temporary.unlink(missing_ok=True)  # by a killed process that had this one's number
     try:
         write_durably(temporary, text.encode())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def _is_gone(process_id: int) -> bool:
+    """Whether no other process of this machine has that number."""
+    if process_id == os.getpid():
+        return True  # an earlier process had it, and what this one writes it removes itself
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # another user's
+        pass
+    return False
