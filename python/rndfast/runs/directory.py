@@ -57,7 +57,7 @@ def own_run_dir(run: RunConfig, *, resume: bool, say: Callable[[str], None]) -> 
         try:
             yield
         finally:
-            if not resume and [path.name for path in run_dir.iterdir()] == [LOCK]:
+            if not resume and [path.name for path in run_dir.glob("*")] == [LOCK]:
                 (run_dir / LOCK).unlink()
                 run_dir.rmdir()
 
