@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import subprocess
@@ -12,10 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from examples import cleanrl_ppo_rnd, sb3_ppo
+from examples import cleanrl_ppo_rnd, play_agent, sb3_ppo
 from examples.cleanrl_ppo_rnd import Batch
 from tests.reference import rl
+from tests.tiny import tiny_config
 from torch import nn
+
+from rndfast.runs.evaluate import evaluate
+from rndfast.runs.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,6 +89,25 @@ def test_torchrl_collects_whole_episodes() -> None:
     assert returns.any()
     returns_before = torch.where(ended, 0.0, returns)[:, :-1]
     assert torch.equal(returns[:, 1:], returns_before + rewards[:, 1:])
+
+
+# --- a trained agent --------------------------------------------------------------------------
+
+
+def test_an_agent_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `rndfast eval` does, whose episode of the same seed has the same rewards."""
+    config = tiny_config(tmp_path / "run")
+    config = dataclasses.replace(
+        config, atari=dataclasses.replace(config.atari, max_num_frames_per_episode=120)
+    )
+    train(config, view=lambda update: None)
+    (episode,) = evaluate(tmp_path / "run", episodes=1, seed=3, record=False)
+    capsys.readouterr()
+    play_agent.main(tmp_path / "run", seed=3)
+    assert capsys.readouterr().out == (
+        f"return {episode.ext_return:g} in 30 steps; "
+        f"most surprising: step {np.argmax(episode.int_rewards)}\n"
+    )
 
 
 # --- PPO in one file --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Importing the package registers every game as ``rndfast/<Game>-v5`` with Gymnasi
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from rndfast.envs.console import Console
 
 if TYPE_CHECKING:
     from rndfast.learner.bonus import RNDBonus
+    from rndfast.runs.trained_agent import TrainedAgent, load_agent
 
 __version__ = version("rndfast")
 
@@ -33,16 +35,21 @@ __all__ = [
     "RNDBonus",
     "RunningMoments",
     "ThreadPool",
+    "TrainedAgent",
     "__version__",
     "gae",
+    "load_agent",
 ]
 
 register_envs()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RNDBonus":  # imported when it is asked for: it takes torch
+    # imported when they are asked for: they take torch
+    if name == "RNDBonus":
         from rndfast.learner.bonus import RNDBonus
 
         return RNDBonus
+    if name in ("TrainedAgent", "load_agent"):
+        return getattr(importlib.import_module("rndfast.runs.trained_agent"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

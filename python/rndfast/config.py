@@ -251,6 +251,9 @@ class RunConfig:
     """Directory of the run; must not exist yet, unless it is resumed."""
     total_transitions: int = 491_520_000
     """Transitions to train on, summed over environments (30,000 rollouts of 128 x 128)."""
+    init_from: Path | None = None
+    """Trained agent whose networks and statistics the run begins with, a file of `rndfast export`
+    or a run's directory; the random agent's steps are then left out."""
     seed: int = 1
     """Seed of networks, actions and environments; environment i gets its own."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

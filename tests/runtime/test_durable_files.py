@@ -51,7 +51,7 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path, dea
     (tmp_path / f".config.toml.{temporary_name()}").symlink_to(precious / "file")
     remove_leftovers(tmp_path)
     (tmp_path / f".config.toml.{temporary_name()}").symlink_to(precious / "file")
-    replace_durably(tmp_path / "config.toml", "new")
+    replace_durably(tmp_path / "config.toml", b"new")
     assert (tmp_path / "config.toml").read_text() == "new"
     with pytest.raises(FileExistsError):
         write_durably(tmp_path / "config.toml", b"other")

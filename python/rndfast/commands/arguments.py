@@ -36,8 +36,8 @@ class TrainArguments:
 class EvalArguments:
     """Play episodes with a trained agent, print their statistics and record the first one."""
 
-    run_dir: tyro.conf.Positional[Path]
-    """Run directory."""
+    source: tyro.conf.Positional[Path]
+    """Run directory, or a file of `rndfast export`."""
     checkpoint: str | None = None
     """Checkpoint to load, for example step-000001000000; the newest that verifies if left out."""
     episodes: int = 8
@@ -47,17 +47,38 @@ class EvalArguments:
     num_threads: int = 0
     """Threads; 0: one per core."""
     video: Path | None = None
-    """Where the video (mp4) of the first episode goes; eval/ in the run directory if left out."""
+    """Where the video (mp4) of the first episode goes; eval/ in the run directory, or beside the
+    file, if left out."""
     record: bool = True
     """Record a video (pip install 'rndfast[video]')."""
 
 
 @dataclass(frozen=True)
-class InfoArguments:
-    """Describe a run and verify its checkpoints; without a run directory, this installation."""
+class ExportArguments:
+    """Write a run's agent into one file, to keep or to share: networks, statistics and settings.
 
-    run_dir: tyro.conf.Positional[Path | None] = None
+    `rndfast eval`, `rndfast info`, `rndfast train --init-from` and `rndfast.load_agent` read it.
+    """
+
+    run_dir: tyro.conf.Positional[Path]
     """Run directory."""
+    output: Path = Path("agent.safetensors")
+    """The file; an older one is replaced."""
+    checkpoint: str | None = None
+    """Checkpoint to take, for example step-000001000000; the newest that verifies if left out."""
+    half: bool = False
+    """Weights in float16: half the size."""
+
+
+@dataclass(frozen=True)
+class InfoArguments:
+    """Describe a run and verify its checkpoints; describe an exported agent, or this installation.
+
+    Without a run or a file it is the installation.
+    """
+
+    source: tyro.conf.Positional[Path | None] = None
+    """Run directory, or a file."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +209,7 @@ def require_same_algorithm(before: Config, now: Config) -> None:
     for section in dataclasses.fields(before):
         was, is_ = getattr(before, section.name), getattr(now, section.name)
         fields = [field.name for field in dataclasses.fields(was)]
-        fixed = fields if section.name != "run" else ["seed", "run_dir"]
+        fixed = fields if section.name != "run" else ["seed", "run_dir", "init_from"]
         for name in fixed:
             if getattr(was, name) != getattr(is_, name):
                 raise ValueError(

@@ -9,10 +9,11 @@ from rich.console import Console
 
 import rndfast
 from rndfast.commands.display import number
-from rndfast.config import load_run_config
+from rndfast.config import from_toml, load_run_config
 from rndfast.envs.games import GAMES, env_id
 from rndfast.envs.rooms import NEVER
 from rndfast.learner.agent import EXPERIENCE
+from rndfast.runs.agent_file import read_agent
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.compute import usable_cores
@@ -27,6 +28,24 @@ def describe_installation() -> None:
     console.print(f"rndfast {rndfast.__version__} with {libraries}")
     console.print(f"{usable_cores()} cores, kernels for {rndfast.ThreadPool(1).simd_level}")
     console.print(f"{len(GAMES)} games: {', '.join(env_id(game) for game in GAMES)}")
+
+
+def describe_agent(path: Path) -> None:
+    """Print what a file of `rndfast export` holds.
+
+    Raises:
+        CheckpointError: It is no such file, or it is damaged.
+    """
+    console = Console(highlight=False)
+    agent = read_agent(path)
+    config = from_toml(agent.config_toml)
+    console.print(
+        f"{path}: an agent of {config.env.env_id}, trained on {agent.transitions:,} transitions"
+    )
+    for network in ("policy", "rnd.target", "rnd.predictor"):
+        size = sum(t.numel() for name, t in agent.state.items() if name.startswith(f"{network}."))
+        if size:
+            console.print(f"  {network:32} {size:,} weights")
 
 
 def describe_run(run_dir: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from rndfast.bench.arguments import BenchArguments
 from rndfast.commands.arguments import (
     EvalArguments,
+    ExportArguments,
     InfoArguments,
     PlotArguments,
     PresetsArguments,
@@ -49,7 +50,7 @@ def evaluate(arguments: EvalArguments) -> None:
     from rndfast.runs.evaluate import evaluate as play
 
     play(
-        arguments.run_dir,
+        arguments.source,
         checkpoint_name=arguments.checkpoint,
         episodes=arguments.episodes,
         seed=arguments.seed,
@@ -57,6 +58,17 @@ def evaluate(arguments: EvalArguments) -> None:
         video=arguments.video,
         record=arguments.record,
     )
+
+
+def export(arguments: ExportArguments) -> None:
+    """Write an agent into one file."""
+    from rndfast.runs.agent_file import export_agent, load_trained
+
+    checkpoint = load_trained(arguments.run_dir, arguments.checkpoint)
+    export_agent(checkpoint, arguments.output, half=arguments.half)
+    size = arguments.output.stat().st_size / 1e6
+    print(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")  # noqa: T201
+    print(f"  {program()} eval {arguments.output}")  # noqa: T201
 
 
 def bench(arguments: BenchArguments) -> None:
@@ -68,12 +80,14 @@ def bench(arguments: BenchArguments) -> None:
 
 def info(arguments: InfoArguments) -> None:
     """Describe a run, or this installation."""
-    from rndfast.commands.info import describe_installation, describe_run
+    from rndfast.commands.info import describe_agent, describe_installation, describe_run
 
-    if arguments.run_dir is None:
+    if arguments.source is None:
         describe_installation()
+    elif arguments.source.is_file():
+        describe_agent(arguments.source)
     else:
-        describe_run(arguments.run_dir)
+        describe_run(arguments.source)
 
 
 def plot(arguments: PlotArguments) -> None:
@@ -114,6 +128,12 @@ COMMANDS = (
         "play episodes with a trained agent and record a video",
         partial(parse, EvalArguments),
         evaluate,
+    ),
+    Command(
+        "export",
+        "write a trained agent into one file",
+        partial(parse, ExportArguments),
+        export,
     ),
     Command(
         "bench",

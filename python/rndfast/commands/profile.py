@@ -66,7 +66,7 @@ def profile(config: Config, output: Path) -> None:
         tempfile.TemporaryDirectory(prefix=".rndfast-profile-", dir=output.parent) as directory,
     ):
         spans = trace_iteration(config, Path(directory) / "run", console)
-        replace_durably(output, json.dumps(chrome_trace(spans, config)))
+        replace_durably(output, json.dumps(chrome_trace(spans, config)).encode())
     for table in summary(spans):
         console.print(table, "")
     console.print(f"open {output} at https://ui.perfetto.dev or chrome://tracing", soft_wrap=True)

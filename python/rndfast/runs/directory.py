@@ -44,6 +44,7 @@ def own_run_dir(run: RunConfig, *, resume: bool, say: Callable[[str], None]) -> 
     """
     require_tracker(run.tracker)
     run_dir = run.run_dir
+    new_parents = [path for path in run_dir.parents if not path.exists()]
     if resume:
         if not list_checkpoints(run_dir / "checkpoints"):
             load_newest_checkpoint(run_dir / "checkpoints")  # says so
@@ -60,6 +61,9 @@ def own_run_dir(run: RunConfig, *, resume: bool, say: Callable[[str], None]) -> 
             if not resume and [path.name for path in run_dir.glob("*")] == [LOCK]:
                 (run_dir / LOCK).unlink()
                 run_dir.rmdir()
+                with contextlib.suppress(OSError):  # another run may have begun beside it
+                    for path in new_parents:
+                        path.rmdir()
 
 
 def make_run_dir(run_dir: Path) -> None:
@@ -127,7 +131,7 @@ class RunRecorder:
     def __init__(
         self, config: Config, state: dict[str, Tensor], interruption: Interruption
     ) -> None:
-        replace_durably(config.run.run_dir / "config.toml", to_toml(config))
+        replace_durably(config.run.run_dir / "config.toml", to_toml(config).encode())
         self._config = config
         self._interruption = interruption
         self._last_state = state  # what a failure in the next rollout cannot touch

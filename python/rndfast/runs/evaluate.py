@@ -18,8 +18,8 @@ from rndfast.envs.make import make_env
 from rndfast.learner.make import make_learner
 from rndfast.learner.rnd import scaled_rewards
 from rndfast.learner.rollout import play_steps, start_episodes
-from rndfast.runs.checkpoint import Checkpoint, load_checkpoint
-from rndfast.runs.directory import newest_checkpoint
+from rndfast.runs.agent_file import load_trained
+from rndfast.runs.checkpoint import Checkpoint
 from rndfast.runs.state import of_this_version
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
@@ -49,7 +49,7 @@ class Episode:
 
 
 def evaluate(
-    run_dir: Path,
+    source: Path,
     *,
     checkpoint_name: str | None = None,
     episodes: int = 8,
@@ -64,16 +64,16 @@ def evaluate(
     is learnt.
 
     Args:
-        run_dir: Directory of a run.
-        checkpoint_name: ``step-<transitions>``; None: the newest that verifies.
+        source: Directory of a run, or a file of ``rndfast export``.
+        checkpoint_name: ``step-<transitions>`` of the run; None: the newest that verifies.
         episodes: Episodes, played in parallel.
         seed: Seed of consoles and actions: the same seed plays the same episodes.
         num_threads: Threads; 0: one per core.
-        video: Path of the mp4; None: ``eval/`` in the run directory.
+        video: Path of the mp4; None: ``eval/`` in the run directory, or beside the file.
         record: Record a video; needs the ``video`` extra.
 
     Raises:
-        CheckpointError: No checkpoint verifies, or the one named does not.
+        CheckpointError: No checkpoint verifies, the one named does not, or the file.
         ImportError: ``record`` without the libraries of the ``video`` extra.
         ValueError: ``episodes`` is below 1, or ``seed`` not in [0, 2**31).
     """
@@ -84,10 +84,7 @@ def evaluate(
     if record:
         require_video_libraries()
     console = Console(highlight=False)
-    if checkpoint_name is None:
-        checkpoint = newest_checkpoint(run_dir, console.print)
-    else:
-        checkpoint = load_checkpoint(run_dir / "checkpoints" / checkpoint_name)
+    checkpoint = load_trained(source, checkpoint_name, console.print)
     trained = from_toml(checkpoint.config_toml)
     config = dataclasses.replace(
         trained,
@@ -97,9 +94,12 @@ def evaluate(
         ),
     )
     played = play(config, checkpoint, episodes, seed, record)
-    console.print(statistics_table(played, f"{checkpoint.path.name} of {run_dir}, seed {seed}"))
+    is_file = source.is_file()
+    name = source.name if is_file else f"{checkpoint.path.name} of {source}"
+    console.print(statistics_table(played, f"{name}, seed {seed}"))
     if record:
-        path = video or run_dir / "eval" / f"{checkpoint.path.name}-seed{seed}.mp4"
+        directory = source.parent if is_file else source / "eval"
+        path = video or directory / f"{checkpoint.path.stem}-seed{seed}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, played[0])
         console.print(f"video of the first episode: {path}")

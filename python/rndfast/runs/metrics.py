@@ -87,4 +87,4 @@ def keep_rows_until(path: Path, transitions: int) -> None:
     """Drop the rows of a ``metrics.jsonl`` that lie after ``transitions``, atomically."""
     rows = read_metrics(path)
     kept = [row for row in rows if (row["transitions"] or 0) <= transitions]
-    replace_durably(path, "".join(json.dumps(row) + "\n" for row in kept))
+    replace_durably(path, "".join(json.dumps(row) + "\n" for row in kept).encode())

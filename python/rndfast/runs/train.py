@@ -7,16 +7,20 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from rndfast.config import Config
+import torch
+
+from rndfast.config import Config, from_toml
 from rndfast.envs.make import make_env
+from rndfast.envs.protocol import SameStepEnv
 from rndfast.learner.agent import Agent
 from rndfast.learner.make import make_learner
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect, initialize_obs_moments, start_episodes
+from rndfast.runs.agent_file import load_trained
 from rndfast.runs.directory import RunRecorder, checkpoint_to_resume, own_run_dir
 from rndfast.runs.figures import episode_metrics, reward_metrics, time_metrics, value_metrics
 from rndfast.runs.metrics import Metrics
-from rndfast.runs.state import episode_seed, load_run_state, run_state
+from rndfast.runs.state import episode_seed, load_run_state, of_this_version, run_state
 from rndfast.runtime.compute import open_compute, resolved
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.processes import Ranks
@@ -78,12 +82,7 @@ def train(
         if checkpoint is not None:
             load_run_state(checkpoint.state, env, rollout, backend, seed=run.seed, say=say)
         else:
-            if agent.uses_obs_moments and config.rnd.obs_norm_steps > 0:
-                say(
-                    f"a random agent plays {config.rnd.obs_norm_steps} steps per environment "
-                    "to start the statistics of the observations"
-                )
-                initialize_obs_moments(agent, env, config, ranks)
+            start_agent(agent, env, config, ranks, say)
             start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
 
         state = run_state(env, rollout, backend)
@@ -131,6 +130,35 @@ def train(
                     recorder.record(metrics, state)
                     view(metrics)
     return run.run_dir
+
+
+def start_agent(
+    agent: Agent, env: SameStepEnv, config: Config, ranks: Ranks, say: Callable[[str], None]
+) -> None:
+    """Begin with what another agent has learnt, or with statistics of a random one's observations.
+
+    Raises:
+        CheckpointError: ``init_from`` holds no agent that verifies.
+        ValueError: It is an agent of another environment, or its networks are of other sizes.
+    """
+    source, num_steps = config.run.init_from, config.rnd.obs_norm_steps
+    if source is None:
+        if agent.uses_obs_moments and num_steps > 0:
+            say(
+                f"a random agent plays {num_steps} steps per environment "
+                "to start the statistics of the observations"
+            )
+            initialize_obs_moments(agent, env, config, ranks)
+        return
+    trained = load_trained(source, say=say)
+    env_id = from_toml(trained.config_toml).env.env_id
+    if env_id != config.env.env_id:
+        raise ValueError(
+            f"init_from must be an agent of {config.env.env_id}, got one of {env_id}: {source}"
+        )
+    own = {"transitions": torch.tensor(0), "generator": agent.generator.get_state()}
+    agent.load_state(of_this_version(trained.state) | own, only_to_play=True)
+    say(f"it begins with the agent of {source}, trained on {trained.transitions:,} transitions")
 
 
 def silent(update: Metrics | str) -> None:

@@ -64,8 +64,8 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_durably(path: Path, text: str) -> None:
-    """Write a file that may exist: afterwards it has the old text or the new one, never a part.
+def replace_durably(path: Path, data: bytes) -> None:
+    """Write a file that may exist: afterwards it holds the old data or the new, never a part.
 
     Raises:
         OSError: The system refused; the old file is as it was.
@@ -73,7 +73,7 @@ def replace_durably(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{temporary_name()}")
     temporary.unlink(missing_ok=True)  # by a killed process that had this one's number
     try:
-        write_durably(temporary, text.encode())
+        write_durably(temporary, data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
