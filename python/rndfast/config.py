@@ -72,6 +72,12 @@ class EnvConfig:
         """Whether the environment is one of ours; otherwise Gymnasium makes it."""
         return self.env_id.startswith("rndfast/")
 
+    @property
+    def imported_module(self) -> str | None:
+        """The module that Gymnasium imports, and so runs, to make the environment."""
+        module, colon, _ = self.env_id.partition(":")
+        return module if colon and not self.is_atari else None
+
 
 @dataclass(frozen=True)
 class AtariConfig:
@@ -387,6 +393,25 @@ def load_run_config(run_dir: Path) -> Config:
         raise FileNotFoundError(f"{run_dir} is no run directory: it has no config.toml")
     config = from_toml(path.read_text())
     return dataclasses.replace(config, run=dataclasses.replace(config.run, run_dir=run_dir))
+
+
+def require_import_allowed(config: Config, allowed: str | None, where: Path) -> None:
+    """Check that settings that came with a run name no code to run but what the user allowed.
+
+    Args:
+        config: The settings.
+        allowed: A module that the user trusts.
+        where: The file or directory that they came from, for the message.
+
+    Raises:
+        ValueError: The environment is another module's.
+    """
+    module = config.env.imported_module
+    if module not in (None, allowed):
+        raise ValueError(
+            f"{where} has env_id {config.env.env_id!r}, for which the module {module!r} would be "
+            f"imported and run: if you trust it, add --allow-import {module}"
+        )
 
 
 def _replace(section: Section, values: dict[str, Any]) -> Section:

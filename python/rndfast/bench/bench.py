@@ -23,7 +23,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 
 import rndfast
 from rndfast.bench.arguments import BenchArguments
@@ -46,6 +45,7 @@ from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
 from rndfast.runtime.compute import open_compute, resolve_precision, resolved, usable_cores
 from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.terminal import open_console
 from rndfast.runtime.timeline import PHASES, Timeline
 
 OURS = "rndfast"
@@ -78,7 +78,7 @@ def bench(arguments: BenchArguments) -> None:
         raise ValueError(f"rounds must be at least 1, got {arguments.rounds}")
     config = bench_config(arguments)
     precisions = number_formats(config.run)
-    console = Console(highlight=False, markup=False)
+    console = open_console()
     with (
         output_directory(arguments.output) as output,
         Interruption(),

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 import tyro
 
-from rndfast.config import Config, from_toml, load_run_config
+from rndfast.config import Config, from_toml, load_run_config, require_import_allowed
 from rndfast.presets import PRESETS, Preset
 
 Arguments = TypeVar("Arguments")
@@ -29,6 +29,8 @@ class TrainArguments:
     """TOML file with settings, as a run's config.toml; those that it lacks come from the preset."""
     resume: Path | None = None
     """Run directory to go on with, with its own settings; only those of [run] may be changed."""
+    allow_import: str | None = None
+    """Module that may be imported where the resumed run's env_id is module:Name."""
     settings: Config = dataclasses.field(default_factory=Config)
 
 
@@ -51,6 +53,8 @@ class EvalArguments:
     file, if left out."""
     record: bool = True
     """Record a video (pip install 'rndfast[video]')."""
+    allow_import: str | None = None
+    """Module that may be imported where the run's env_id is module:Name."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +196,14 @@ def parse_train(argv: list[str], command: str = "train") -> TrainArguments:
         TrainArguments,
         args=argv,
         prog=f"rndfast {command}",
-        default=TrainArguments(source.preset or "paper", source.config, source.resume, settings),
+        default=TrainArguments(
+            source.preset or "paper", source.config, source.resume, settings=settings
+        ),
         config=(tyro.conf.OmitArgPrefixes,),
     )
     if arguments.resume is not None:
         require_same_algorithm(settings, arguments.settings)
+        require_import_allowed(settings, arguments.allow_import, arguments.resume)
     return arguments
 
 

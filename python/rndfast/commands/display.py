@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Iterator
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -14,24 +14,25 @@ from rich.table import Table
 from rndfast.config import Config
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import View
+from rndfast.runtime.terminal import open_console, print_line, printable
 from rndfast.runtime.timeline import PHASES
 
 
 @contextlib.contextmanager
 def open_view(config: Config) -> Iterator[View]:
     """Show a run on standard output."""
-    console = Console()
+    console = open_console()
     total = config.run.total_transitions
     if not console.is_terminal:
-        yield lambda update: print(  # noqa: T201
-            update if isinstance(update, str) else plain_line(update, total), flush=True
+        yield lambda update: print_line(
+            update if isinstance(update, str) else plain_line(update, total)
         )
         return
     with Live(console=console, auto_refresh=False) as live:
 
         def show(update: Metrics | str) -> None:
             if isinstance(update, str):
-                console.print(update, highlight=False)
+                console.print(update)
             else:
                 live.update(live_table(update, config), refresh=True)
 
@@ -60,13 +61,18 @@ def live_table(metrics: Metrics, config: Config) -> Group:
     """The table of a live view."""
     total = config.run.total_transitions
     progress = Progress(
-        TextColumn(f"[bold]{config.env.env_id}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:.1f} %"),
-        TextColumn(f"{time_left(metrics, total)} left"),
+        TextColumn("{task.fields[left]} left"),
         expand=True,
     )
-    progress.add_task("", total=total, completed=int(min(metrics["transitions"] or 0, total)))
+    progress.add_task(
+        printable(config.env.env_id),
+        total=total,
+        completed=int(min(metrics["transitions"] or 0, total)),
+        left=time_left(metrics, total),
+    )
     table = Table.grid(padding=(0, 2), expand=True)
     for _ in range(3):
         table.add_column(justify="right", style="cyan")

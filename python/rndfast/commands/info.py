@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-
 import rndfast
 from rndfast.commands.display import number
 from rndfast.config import from_toml, load_run_config
@@ -17,13 +15,14 @@ from rndfast.runs.agent_file import read_agent
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.compute import usable_cores
+from rndfast.runtime.terminal import open_console
 
 LIBRARIES = ("torch", "gymnasium", "ale-py", "numpy")
 
 
 def describe_installation() -> None:
     """Print versions, the processor's abilities and the games."""
-    console = Console(highlight=False)
+    console = open_console()
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     console.print(f"rndfast {rndfast.__version__} with {libraries}")
     console.print(f"{usable_cores()} cores, kernels for {rndfast.ThreadPool(1).simd_level}")
@@ -36,7 +35,7 @@ def describe_agent(path: Path) -> None:
     Raises:
         CheckpointError: It is no such file, or it is damaged.
     """
-    console = Console(highlight=False)
+    console = open_console()
     agent = read_agent(path)
     config = from_toml(agent.config_toml)
     console.print(
@@ -55,7 +54,7 @@ def describe_run(run_dir: Path) -> None:
         FileNotFoundError: There is no run.
         CheckpointError: A checkpoint does not verify; all have been described by then.
     """
-    console = Console(highlight=False)
+    console = open_console()
     config = load_run_config(run_dir)
     rows = read_metrics(run_dir / "metrics.jsonl")
     done = rows[-1]["transitions"] if rows else 0
@@ -75,7 +74,7 @@ def describe_run(run_dir: Path) -> None:
             checkpoint = load_checkpoint(path)
         except CheckpointError as error:
             damaged.append(error)
-            console.print(f"{path.name}: [red]{error}[/red]")
+            console.print(f"{path.name}: {error}", style="red")
         else:
             size = sum(tensor.nbytes for tensor in checkpoint.state.values())
             console.print(f"{path.name}: verified, {size / 2**20:.1f} MiB")

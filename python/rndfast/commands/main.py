@@ -26,6 +26,7 @@ from rndfast.commands.arguments import (
     parse_train,
 )
 from rndfast.runtime.interruption import Interrupted
+from rndfast.runtime.terminal import print_line
 
 
 def train(arguments: TrainArguments) -> None:
@@ -40,9 +41,9 @@ def train(arguments: TrainArguments) -> None:
     with open_view(settings) as view:
         run_training(settings, resume=resume, view=view)
     run_dir = settings.run.run_dir
-    print(f"the run is in {run_dir}; next:")  # noqa: T201
-    print(f"  {program()} eval {run_dir}")  # noqa: T201
-    print(f"  {Path(sys.executable).parent / 'tensorboard'} --logdir {run_dir}")  # noqa: T201
+    print_line(f"the run is in {run_dir}; next:")
+    print_line(f"  {program()} eval {run_dir}")
+    print_line(f"  {Path(sys.executable).parent / 'tensorboard'} --logdir {run_dir}")
 
 
 def evaluate(arguments: EvalArguments) -> None:
@@ -57,6 +58,7 @@ def evaluate(arguments: EvalArguments) -> None:
         num_threads=arguments.num_threads,
         video=arguments.video,
         record=arguments.record,
+        allow_import=arguments.allow_import,
     )
 
 
@@ -67,8 +69,8 @@ def export(arguments: ExportArguments) -> None:
     checkpoint = load_trained(arguments.run_dir, arguments.checkpoint)
     export_agent(checkpoint, arguments.output, half=arguments.half)
     size = arguments.output.stat().st_size / 1e6
-    print(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")  # noqa: T201
-    print(f"  {program()} eval {arguments.output}")  # noqa: T201
+    print_line(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")
+    print_line(f"  {program()} eval {arguments.output}")
 
 
 def bench(arguments: BenchArguments) -> None:
@@ -185,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.version:
         import rndfast
 
-        print(f"rndfast {rndfast.__version__}")  # noqa: T201
+        print_line(f"rndfast {rndfast.__version__}")
         return 0
     if chosen.command is None:
         parser.print_help()
@@ -201,15 +203,15 @@ def run_command(command: Command, argv: list[str]) -> int:
         reason = ""
         if os.environ.get("WORLD_SIZE", "1") != "1" and str(interrupted) == "SIGTERM":
             reason = " (torchrun stops every process when one ends: go on with --resume)"
-        print(f"rndfast: stopped by {interrupted}{reason}", file=sys.stderr)  # noqa: T201
+        print_line(f"rndfast: stopped by {interrupted}{reason}", sys.stderr)
         return interrupted.exit_code
     except KeyboardInterrupt:
-        print("rndfast: stopped", file=sys.stderr)  # noqa: T201
+        print_line("rndfast: stopped", sys.stderr)
         return 130
     except Exception as error:
         if not isinstance(error, expected_errors()):
             raise
-        print(f"rndfast: error: {error_text(error)}", file=sys.stderr)  # noqa: T201
+        print_line(f"rndfast: error: {error_text(error)}", sys.stderr)
         return 1
     return 0
 

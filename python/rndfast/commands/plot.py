@@ -29,6 +29,7 @@ from rndfast.runs.curves import (
     load_run,
     trailing_average,
 )
+from rndfast.runtime.terminal import print_line, printable
 
 SUFFIXES = (".png", ".svg", ".pdf")
 RETURN, ROOMS, BONUS = "charts/episodic_return", "rnd/rooms", "rnd/intrinsic_reward"
@@ -99,11 +100,11 @@ def plot(run_dirs: Sequence[Path], output: Path) -> None:
     write_figure(groups, output)
     for group in groups:
         ends = [run.transitions()[-1] for run in group.runs]
-        print(  # noqa: T201
+        print_line(
             f"{group.env_id}, {group.label}, {seeds(group)}: {min(ends):,.0f} transitions"
             + (f" ({max(ends):,.0f} in the longest run)" if max(ends) > min(ends) else "")
         )
-    print(f"the figure is {output}")  # noqa: T201
+    print_line(f"the figure is {output}")
 
 
 def require_figure(output: Path) -> None:
@@ -313,8 +314,8 @@ def draw_env(figure: Any, env_id: str, drawings: Sequence[Drawing]) -> None:
     figure.align_ylabels()
     figure.legend(
         [Line2D([], [], **drawing.style) for drawing in drawings],
-        [textwrap.fill(drawing.label, 90) for drawing in drawings],
-        title=env_id,
+        [textwrap.fill(figure_text(drawing.label), 90) for drawing in drawings],
+        title=figure_text(env_id),
         title_fontproperties={"weight": "bold", "size": "large"},
         loc="outside upper center",
         ncols=legend_columns(drawings),
@@ -328,6 +329,11 @@ def draw_curve(axis: Any, curve: Curve, style: dict[str, Any]) -> None:
     axis.fill_between(curve.positions, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
     marker = "o" if len(curve.positions) == 1 else None
     axis.plot(curve.positions, curve.centre, marker=marker, **style)
+
+
+def figure_text(text: str) -> str:
+    """A name as a figure shows it: what stands between dollars would be a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def short_number(value: float, _position: object = None) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import rich.box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rndfast.config import Config
 from rndfast.presets import PRESETS
+from rndfast.runtime.terminal import open_console
 
 # Wide enough for every preset where output is no terminal, which has no width of its own.
 PLAIN_WIDTH = 140
@@ -18,7 +18,7 @@ PLAIN_WIDTH = 140
 
 def describe_presets() -> None:
     """Print every setting of every preset; those that differ from the paper's are marked."""
-    console = Console(highlight=False)
+    console = open_console()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     console.print(presets_table())

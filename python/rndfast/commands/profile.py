@@ -26,6 +26,7 @@ from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
 from rndfast.runtime.durable_files import replace_durably
 from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.terminal import open_console
 from rndfast.runtime.timeline import MAX_SPANS, PHASE_THREAD, PHASES, Span, Timeline
 
 # Rollouts before the traced one. After one, the optimiser's memory and torch's caches are there.
@@ -56,7 +57,7 @@ def profile(config: Config, output: Path) -> None:
             f"num_envs x rollout_steps must be at most {MAX_SPANS:,} for a trace, "
             f"got {config.rollout_transitions:,}"
         )
-    console = Console(highlight=False)
+    console = open_console()
     console.print(
         f"{config.env.num_envs} environments x {config.ppo.rollout_steps} steps", soft_wrap=True
     )

@@ -33,17 +33,22 @@ LOCK = "lock"
 def own_run_dir(run: RunConfig, *, resume: bool, say: Callable[[str], None]) -> Iterator[None]:
     """Keep other processes from training in the run directory; readers are not kept out.
 
-    A new run's directory is made. If nothing has been saved in it when it is left, it is removed.
+    A new run's directory is made. If nothing has been saved in it when it is left, it is removed,
+    with the directories above it that were made for it.
+    Nothing is written or deleted outside it, wherever a link in it may point.
 
     Raises:
         FileExistsError: A new run's directory exists, and not only because a run was killed in it
             before anything was saved.
         InUse: Another process trains in it.
         CheckpointError: With ``resume``, there is no checkpoint.
+        ValueError: One of the directories in it is a link.
         ImportError: The tracker is not installed.
     """
     require_tracker(run.tracker)
     run_dir = run.run_dir
+    for name in ("checkpoints", "tensorboard"):
+        require_no_link(run_dir / name)
     new_parents = [path for path in run_dir.parents if not path.exists()]
     if resume:
         if not list_checkpoints(run_dir / "checkpoints"):
@@ -78,6 +83,16 @@ def make_run_dir(run_dir: Path) -> None:
     except FileExistsError:
         if not (run_dir / LOCK).is_file():
             raise exists_already(run_dir) from None
+
+
+def require_no_link(path: Path) -> None:
+    """Check that a part of a run lies in it.
+
+    Raises:
+        ValueError: It is a link.
+    """
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link, and a run writes only inside its own directory")
 
 
 def exists_already(run_dir: Path) -> FileExistsError:

@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
-from rndfast.config import Config, from_toml
+from rndfast.config import Config, from_toml, require_import_allowed
 from rndfast.envs.make import make_env
 from rndfast.learner.make import make_learner
 from rndfast.learner.rnd import scaled_rewards
 from rndfast.learner.rollout import play_steps, start_episodes
 from rndfast.runs.agent_file import load_trained
 from rndfast.runs.checkpoint import Checkpoint
+from rndfast.runs.directory import require_no_link
 from rndfast.runs.state import of_this_version
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.terminal import open_console
 
 
 @dataclass
@@ -57,6 +58,7 @@ def evaluate(
     num_threads: int = 0,
     video: Path | None = None,
     record: bool = True,
+    allow_import: str | None = None,
 ) -> list[Episode]:
     """Play ``episodes`` episodes, print their statistics and record the first.
 
@@ -71,11 +73,13 @@ def evaluate(
         num_threads: Threads; 0: one per core.
         video: Path of the mp4; None: ``eval/`` in the run directory, or beside the file.
         record: Record a video; needs the ``video`` extra.
+        allow_import: Module that may be imported where the run's ``env_id`` is ``module:Name``.
 
     Raises:
         CheckpointError: No checkpoint verifies, the one named does not, or the file.
         ImportError: ``record`` without the libraries of the ``video`` extra.
-        ValueError: ``episodes`` is below 1, or ``seed`` not in [0, 2**31).
+        ValueError: ``episodes`` is below 1, ``seed`` not in [0, 2**31), or the environment is of
+            a module that is not allowed.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
@@ -83,9 +87,12 @@ def evaluate(
         raise ValueError(f"seed must be in [0, {2**31 - 1}], got {seed}")
     if record:
         require_video_libraries()
-    console = Console(highlight=False)
+        if video is None:
+            require_no_link(source / "eval")
+    console = open_console()
     checkpoint = load_trained(source, checkpoint_name, console.print)
     trained = from_toml(checkpoint.config_toml)
+    require_import_allowed(trained, allow_import, checkpoint.path)
     config = dataclasses.replace(
         trained,
         # the format that it was trained in may be a GPU's alone, or emulated here
@@ -100,6 +107,8 @@ def evaluate(
     if record:
         directory = source.parent if is_file else source / "eval"
         path = video or directory / f"{checkpoint.path.stem}-seed{seed}.mp4"
+        if video is None:
+            require_no_link(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, played[0])
         console.print(f"video of the first episode: {path}")

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rndfast.config import Config, from_toml
+from rndfast.config import Config, from_toml, require_import_allowed
 from rndfast.envs.atari import AtariVectorEnv
 from rndfast.envs.gymnasium_envs import GymVectorEnv
 from rndfast.envs.make import make_env_to_play
@@ -36,8 +36,9 @@ class TrainedAgent:
         rnd: Target and predictor of the bonus; None without one.
     """
 
-    def __init__(self, checkpoint: Checkpoint, seed: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, seed: int, allow_import: str | None) -> None:
         self.config: Config = from_toml(checkpoint.config_toml)
+        require_import_allowed(self.config, allow_import, checkpoint.path)
         self.transitions = checkpoint.transitions
         with contextlib.closing(make_env_to_play(self.config, num_envs=1)) as env:
             self._agent = Agent(self.config, env, torch.device("cpu"))
@@ -147,16 +148,20 @@ class TrainedAgent:
             raise ValueError(f"observations must have shape {expected}, got {observations.shape}")
 
 
-def load_agent(path: str | os.PathLike[str], *, seed: int = 0) -> TrainedAgent:
+def load_agent(
+    path: str | os.PathLike[str], *, seed: int = 0, allow_import: str | None = None
+) -> TrainedAgent:
     """Load a trained agent.
 
     Args:
         path: A file of ``rndfast export``, or a run's directory: its newest checkpoint.
         seed: Of the random stream that draws actions.
+        allow_import: Module that may be imported where its ``env_id`` is ``module:Name``.
 
     Raises:
         CheckpointError: There is nothing that verifies.
-        ValueError: Its settings and its weights do not fit each other.
+        ValueError: Its settings and its weights do not fit each other, or its environment is of a
+            module that is not allowed.
 
     Example:
         An episode of an agent, and where it was surprised most::
@@ -172,4 +177,4 @@ def load_agent(path: str | os.PathLike[str], *, seed: int = 0) -> TrainedAgent:
                 is_over = terminated[0] or truncated[0]
             print(np.argmax(bonuses), max(bonuses))
     """
-    return TrainedAgent(load_trained(Path(path)), seed)
+    return TrainedAgent(load_trained(Path(path)), seed, allow_import)
