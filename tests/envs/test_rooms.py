@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rndfast.envs.make import make_env
 from rndfast.envs.rooms import NEVER, Rooms, earliest_visits
 from rndfast.learner.make import make_learner
 from rndfast.learner.rollout import Rollout, collect, start_episodes
-from rndfast.runs.figures import episode_metrics
+from rndfast.runs.figures import episode_metrics, room_metrics
 from rndfast.runtime.compute import CpuCompute
 
 Array = NDArray[Any]
@@ -27,6 +28,7 @@ def test_rooms_of_games_and_first_visits_are_those_of_the_whole_history() -> Non
     games: list[set[int]] = [set() for _ in range(num_envs)]
     first_visits: dict[int, int] = {}
     counts, expected_counts = [], []
+    steps = Counter[int]()
     for step in range(num_steps):
         for envs in (slice(0, 3), slice(3, 5)):  # halves
             n = envs.stop - envs.start
@@ -41,6 +43,7 @@ def test_rooms_of_games_and_first_visits_are_those_of_the_whole_history() -> Non
                 last = int(final_room[row] if ended[row] else room[row])
                 games[env].add(last)
                 first_visits.setdefault(last, step)
+                steps[last] += 1
                 if is_over[row]:
                     expected_counts.append(len(games[env]))
                     games[env] = set()
@@ -48,6 +51,7 @@ def test_rooms_of_games_and_first_visits_are_those_of_the_whole_history() -> Non
                 first_visits.setdefault(int(room[row]), step)
     assert counts == expected_counts
     assert len(counts) > 20
+    assert {room: count for room, count in enumerate(rooms.steps) if count} == steps
     found = np.flatnonzero(rooms.first_visits != NEVER)
     assert (
         dict(zip(found.tolist(), rooms.first_visits[found].tolist(), strict=True)) == first_visits
@@ -65,6 +69,7 @@ def test_a_game_without_rooms_has_none() -> None:
     with small_learner() as parts:
         collect(parts.env, parts.rollout, parts.backend)
         assert episode_metrics(parts.rollout, parts.backend.ranks)["rnd/rooms"] is None
+        assert room_metrics(parts.rollout, 0, parts.backend.ranks) == {}
 
 
 def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
@@ -84,6 +89,14 @@ def test_a_rollout_notes_the_rooms_that_the_ram_shows() -> None:
         assert rollout.rooms.first_visits[found].tolist() == [1002]  # after the first step
         assert rollout.episodes.rooms == [1, 1]
         assert episode_metrics(rollout, backend.ranks)["rnd/rooms"] == len(start)
+        (room,) = start
+        in_row = {f"rooms/{room}/steps": 24, f"rooms/{room}/first_visit": 1002}
+        assert room_metrics(rollout, 1000, backend.ranks) == in_row
+        rollout.carry_over()
+        backend.carry_over()
+        agent.transitions = 1024
+        collect(env, rollout, backend)  # nothing new
+        assert room_metrics(rollout, 1024, backend.ranks) == {f"rooms/{room}/steps": 24}
         other = Rollout(config)
         other.load_state(rollout.state())
         np.testing.assert_array_equal(other.rooms.first_visits, rollout.rooms.first_visits)

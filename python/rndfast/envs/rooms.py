@@ -14,8 +14,8 @@ class Rooms:
     """Rooms of the games under way, and the first visit ever to each.
 
     ``visited``: ``(N, 256)`` bool. ``first_visits``: ``(256,)`` int64, transitions over all
-    environments up to the step that ended there; `NEVER` before. In games whose rooms are not
-    known, no room is ever marked.
+    environments up to the step that ended there; `NEVER` before. ``steps``: ``(256,)`` int64, steps
+    of this rollout that ended there. In games whose rooms are not known, no room is ever marked.
 
     Args:
         num_envs: N.
@@ -24,6 +24,7 @@ class Rooms:
     def __init__(self, num_envs: int) -> None:
         self.visited = np.zeros((num_envs, 256), np.bool_)
         self.first_visits = np.full(256, NEVER, np.int64)
+        self.steps = np.zeros(256, np.int64)
 
     def note(
         self,
@@ -50,6 +51,7 @@ class Rooms:
         rooms = info["room"]
         last_rooms = np.where(ended, info["final_info"]["room"], rooms) if ended.any() else rooms
         visited[rows, last_rooms] = True
+        self.steps += np.bincount(last_rooms, minlength=256)
         num_rooms: list[int] = visited[is_over].sum(axis=1).tolist()
         visited[is_over] = False
         visited[rows, rooms] = True  # of the next game, where one ended

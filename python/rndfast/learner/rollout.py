@@ -106,6 +106,7 @@ class Rollout:
         """Make the observation after this rollout the first one of the next."""
         self.is_first[0] = self.is_first[-1]
         self.episodes = EpisodeStatistics()
+        self.rooms.steps[:] = 0
 
     def note_games(
         self, t: int, envs: slice, ended: NDArray[np.bool_], info: dict[str, Any], transitions: int

@@ -71,6 +71,26 @@ def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
     }
 
 
+def room_metrics(rollout: Rollout, transitions: int, ranks: Ranks) -> Metrics:
+    """Steps that ended in each room, and first visits in this rollout; empty but on rank 0.
+
+    Args:
+        rollout: The rollout.
+        transitions: Before it.
+        ranks: The processes of the run.
+    """
+    parts = ranks.gather((rollout.rooms.steps, rollout.rooms.first_visits))
+    if parts is None:
+        return {}
+    steps = np.sum([steps for steps, _ in parts], axis=0)
+    first_visits = earliest_visits([first_visits for _, first_visits in parts])
+    found = np.flatnonzero(first_visits > transitions)
+    return {
+        **{f"rooms/{room}/steps": int(steps[room]) for room in np.flatnonzero(steps)},
+        **{f"rooms/{room}/first_visit": int(first_visits[room]) for room in found},
+    }
+
+
 def reward_metrics(
     agent: Agent,
     ext_rewards: NDArray[np.float32],

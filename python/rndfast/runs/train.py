@@ -18,7 +18,13 @@ from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect, initialize_obs_moments, start_episodes
 from rndfast.runs.agent_file import load_trained
 from rndfast.runs.directory import RunRecorder, checkpoint_to_resume, own_run_dir
-from rndfast.runs.figures import episode_metrics, reward_metrics, time_metrics, value_metrics
+from rndfast.runs.figures import (
+    episode_metrics,
+    reward_metrics,
+    room_metrics,
+    time_metrics,
+    value_metrics,
+)
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.state import episode_seed, load_run_state, of_this_version, run_state
 from rndfast.runtime.compute import open_compute, resolved
@@ -118,6 +124,7 @@ def train(
                     "transitions": agent.transitions,
                     "charts/learning_rate": learning_rate,
                     **episode_metrics(rollout, ranks),
+                    **room_metrics(rollout, agent.transitions - config.rollout_transitions, ranks),
                     **reward_metrics(agent, ext_rewards, raw_int_rewards, int_rewards, ranks),
                     **value_metrics(rollout, advantages, config.ppo.streams, ranks),
                     **update_metrics,
