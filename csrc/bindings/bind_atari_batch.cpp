@@ -31,6 +31,7 @@ Every call names its environments, and only one call at a time may be under way 
 )";
 
 using SettingsDict = py::typing::Dict<py::str, py::object>;
+using EntriesDict = py::typing::Dict<py::str, py::array>;
 using PixelArray = py::array_t<std::uint8_t>;
 using AnyArray = py::array;
 
@@ -78,6 +79,18 @@ class StepResults {
 
   const PixelArray& observations() const { return observations_; }
   AnyArray column(std::string_view name) { return table_.column(name); }
+  /// An `info` with these columns and their masks, which are always set.
+  EntriesDict entries(const py::typing::Tuple<py::str, py::ellipsis>& keys) {
+    EntriesDict made;
+    for (const py::handle key : keys) {
+      const auto name = key.cast<std::string_view>();
+      py::array_t<bool> mask(static_cast<py::ssize_t>(num_rows()));
+      std::fill_n(mask.mutable_data(), num_rows(), true);
+      made[key] = column(name);
+      made[py::str("_" + std::string(name))] = mask;
+    }
+    return made;
+  }
   AnyArray final_column(std::string_view name) { return final().column(name); }
   PixelArray final_observation(std::size_t row) {
     final();
@@ -357,6 +370,7 @@ void bind_atari_batch(py::module_& m) {
   py::class_<StepResults, std::shared_ptr<StepResults>>(m, "StepResults", "What one step or observation gave.")
       .def_property_readonly("observations", &StepResults::observations, "``(n, stack_num, H, W)`` or with a last 3.")
       .def("column", &StepResults::column, "name"_a, "``(n,)``, of each environment; ``ram`` is ``(n, 128)``.")
+      .def("entries", &StepResults::entries, "keys"_a, "A dict of these columns and, as ``_<key>``, their masks.")
       .def("final_column", &StepResults::final_column, "name"_a,
            "The same at the end of the episode that ended in the step; 0 where none did. In same-step mode only.")
       .def("final_observation", &StepResults::final_observation, "row"_a,

@@ -175,6 +175,10 @@ class StepResults:
         """
         ``(n,)``, of each environment; ``ram`` is ``(n, 128)``.
         """
+    def entries(self, keys: tuple[str, ...]) -> dict[str, numpy.ndarray]:
+        """
+        A dict of these columns and, as ``_<key>``, their masks.
+        """
     def final_column(self, name: str) -> numpy.ndarray:
         """
         The same at the end of the episode that ended in the step; 0 where none did. In same-step mode only.

@@ -124,10 +124,11 @@ struct WorkerQueue::Shared {
   bool spins = false;
   std::atomic<bool> closing = false;
   std::atomic<bool> is_traced = false;
-  std::atomic<std::size_t> num_helpers = 0;  // waiting threads that work in place of thread 0
-  std::atomic<std::uint32_t> signal = 0;     // changes when the threads but thread 0 should look for work
-  std::atomic<std::uint32_t> thread0_signal = 0;
-  std::atomic<std::size_t> num_sleepers = 0;  // waiting threads that have to be woken when a job is done
+  // what threads without work look at, and what all threads look at after each item
+  alignas(kCacheLine) std::atomic<std::uint32_t> signal = 0;  // changes when the threads but thread 0 should look
+  alignas(kCacheLine) std::atomic<std::uint32_t> thread0_signal = 0;
+  alignas(kCacheLine) std::atomic<std::size_t> num_helpers = 0;  // waiting threads that work in place of thread 0
+  std::atomic<std::size_t> num_sleepers = 0;                     // waiting threads to be woken when a job is done
   std::mutex sleep_mutex;
   std::condition_variable job_done;
   std::vector<std::thread> workers;
@@ -136,9 +137,11 @@ struct WorkerQueue::Shared {
     thread0_signal.fetch_add(1);
     thread0_signal.notify_one();
   }
-  void wake_others() {
-    signal.fetch_add(1);
-    signal.notify_all();
+  /// Wakes two threads but thread 0, if so many sleep. Each does the same once it has found a job, so that the caller
+  /// need not pay for all of them. Nobody is left asleep: who goes to sleep after the signal has changed wakes at once.
+  void wake_two() {
+    signal.notify_one();
+    signal.notify_one();
   }
   void leave(Job& job, bool is_exhausted) {
     {
@@ -228,7 +231,8 @@ WorkerQueue::Job* WorkerQueue::submit(Task& task, std::size_t num_items, std::sp
     if (num_items > 0) shared.jobs.push_back(job);
   }
   if (num_items == 0) return job;
-  shared.wake_others();
+  shared.signal.fetch_add(1);
+  shared.wake_two();
   if (start == Start::kAllThreads) shared.wake_thread0();
   return job;
 }
@@ -301,7 +305,8 @@ std::vector<Span> WorkerQueue::take_trace() {
 
 void WorkerQueue::join_workers() {
   shared_->closing = true;
-  shared_->wake_others();
+  shared_->signal.fetch_add(1);
+  shared_->signal.notify_all();
   shared_->wake_thread0();
   for (auto& thread : shared_->workers) thread.join();
 }
@@ -323,6 +328,7 @@ void WorkerQueue::work(Shared& shared, std::size_t thread_index) {
       }
     }
     if (job != nullptr) {
+      shared.wake_two();
       const bool is_exhausted =
           job->take_items(thread_index, goes_on, [&](std::size_t item) { shared.run_item(*job, item, thread_index); });
       shared.leave(*job, is_exhausted);

@@ -18,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from rndfast import _core
 from rndfast.envs.games import GAMES, env_id, has_rooms, parse_game, rom_path
-from rndfast.envs.step_info import StepInfo
+from rndfast.envs.step_info import StepInfo, all_entries
 
 __all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
 
@@ -251,8 +251,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         batch.reset(env_ids, seeds[env_ids])
         self._is_reset = True
         results = batch.observe()
-        info = StepInfo.of(results, self._console_keys, is_same_step=False)
-        return results.observations, dict(info) if self._copies else info
+        make_info = all_entries if self._copies else StepInfo.of
+        info = make_info(results, self._console_keys, is_same_step=False)
+        return results.observations, info
 
     def step(self, actions: Array, *, out: npt.NDArray[np.uint8] | None = None) -> Step:
         """Hold one action in each environment for ``frameskip`` frames.
@@ -306,10 +307,9 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             KeyboardInterrupt: At Ctrl-C. Nothing is lost: call again.
         """
         observations, rewards, terminations, truncations, results = self._open_batch().recv()
-        info = StepInfo.of(results, self._step_keys, is_same_step=self._is_same_step)
         # libraries that walk through trees of dicts, as torch's pytree, take a subclass for a leaf
-        if self._copies:
-            return observations, rewards, terminations, truncations, dict(info)
+        make_info = all_entries if self._copies else StepInfo.of
+        info = make_info(results, self._step_keys, is_same_step=self._is_same_step)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...]:

@@ -15,11 +15,38 @@ import numpy.typing as npt
 
 from rndfast import _core
 
-__all__ = ["StepInfo"]
+__all__ = ["StepInfo", "all_entries"]
 
 Array = npt.NDArray[Any]
 
 _FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
+
+
+def all_entries(
+    results: _core.StepResults, keys: tuple[str, ...], *, is_same_step: bool
+) -> dict[str, Any]:
+    """Make an ``info`` with all its entries at once; arguments as of `StepInfo.of`."""
+    entries: dict[str, Any] = results.entries(keys)
+    if is_same_step and _ended(results).any():
+        entries |= _final_entries(results, keys)
+    return entries
+
+
+def _final_entries(results: _core.StepResults, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Make the entries of a step in which an episode has ended, in same-step mode."""
+    ended = _ended(results)
+    observations = np.full(len(ended), None, dtype=object)
+    for row in np.flatnonzero(ended).tolist():
+        observations[row] = results.final_observation(row)
+    final: dict[str, Array] = {}
+    for name in keys:
+        final |= {name: results.final_column(name), f"_{name}": ended.copy()}
+    return dict(zip(_FINAL_KEYS, (observations, ended, final, ended.copy()), strict=True))
+
+
+def _ended(results: _core.StepResults) -> npt.NDArray[np.bool_]:
+    ended: npt.NDArray[np.bool_] = results.column("terminated") | results.column("truncated")
+    return ended
 
 
 class StepInfo(dict[str, Any]):
@@ -53,13 +80,17 @@ class StepInfo(dict[str, Any]):
         """Make the entry of a key, or raise KeyError."""
         if self._results is None or not self._promises(key):
             raise KeyError(key)
-        value = self._made(self._results, key)
-        self[key] = value
-        return value
+        if key in _FINAL_KEYS:
+            self._add(_final_entries(self._results, self._keys))
+        elif key in self._keys:
+            self[key] = self._results.column(key)
+        else:
+            self[key] = np.ones(len(self._results.column("reward")), np.bool_)
+        return self[key]
 
     def __contains__(self, key: object) -> bool:
         """Whether there is such an entry, made or not."""
-        return super().__contains__(key) or (self._results is not None and self._promises(key))
+        return super().__contains__(key) or self._promises(key)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The entry of a key, or ``default``."""
@@ -87,44 +118,22 @@ class StepInfo(dict[str, Any]):
         super().clear()
 
     def _promises(self, key: object) -> bool:
-        if not isinstance(key, str):
+        if not isinstance(key, str) or self._results is None:
             return False
         if key in _FINAL_KEYS:
-            return self._is_same_step and bool(self._ended().any())
+            return self._is_same_step and bool(_ended(self._results).any())
         return key in self._keys or (key[:1] == "_" and key[1:] in self._keys)
 
-    def _ended(self) -> npt.NDArray[np.bool_]:
-        assert self._results is not None
-        ended: npt.NDArray[np.bool_] = self._results.column("terminated") | self._results.column(
-            "truncated"
-        )
-        return ended
-
-    def _made(self, results: _core.StepResults, key: str) -> Any:
-        if key in self._keys:
-            return results.column(key)
-        ended = self._ended()
-        if key in ("_final_obs", "_final_info"):
-            return ended
-        if key == "final_obs":
-            observations = np.full(len(ended), None, dtype=object)
-            for row in np.flatnonzero(ended).tolist():
-                observations[row] = results.final_observation(row)
-            return observations
-        if key == "final_info":
-            final: dict[str, Array] = {}
-            for name in self._keys:
-                final |= {name: results.final_column(name), f"_{name}": ended.copy()}
-            return final
-        return np.ones(len(ended), np.bool_)
+    def _add(self, entries: dict[str, Any]) -> None:
+        for key, value in entries.items():
+            if not super().__contains__(key):
+                self[key] = value
 
     def _make_all(self) -> None:
         if self._results is None:
             return
-        for key in (*self._keys, *(f"_{key}" for key in self._keys), *_FINAL_KEYS):
-            if key in self:
-                self[key]
-        self._results = None
+        results, self._results = self._results, None
+        self._add(all_entries(results, self._keys, is_same_step=self._is_same_step))
 
 
 def _seeing_all(name: str) -> Callable[..., Any]:

@@ -107,6 +107,22 @@ TEST_CASE("every item of a job runs exactly once") {
   CHECK(WorkerQueue(0, kNoCpu).num_threads() >= 1);
 }
 
+TEST_CASE("a job wakes all threads, however long they have been without work") {
+  for (const std::size_t num_threads : {1, 2, 3, 7, 16}) {
+    CAPTURE(num_threads);
+    WorkerQueue queue(num_threads, kNoCpu);
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      std::this_thread::sleep_for(std::chrono::microseconds(200 * (repeat % 4)));
+      Gate gate;
+      const TaskPtr job = make_task(num_threads, [&](std::size_t) { gate.pass(); });
+      job->submit_to(queue);
+      gate.wait_for(num_threads);
+      gate.open();
+      job->wait_in(queue);
+    }
+  }
+}
+
 TEST_CASE("jobs begin in the order of submission and may be waited for in any") {
   for (const std::size_t num_threads : kThreadCounts) {
     CAPTURE(num_threads);
