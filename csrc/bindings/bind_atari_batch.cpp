@@ -266,6 +266,7 @@ class Batch {
   }
 
   static IntArray require_integers(const char* name, const py::object& object) {
+    if (py::isinstance<IntArray>(object)) return py::reinterpret_borrow<IntArray>(object);  // nothing to convert
     if (!py::isinstance<py::array>(object)) {
       throw py::type_error(std::string(name) + " must be a NumPy array, got " +
                            std::string(py::str(py::type::of(object).attr("__name__"))));

@@ -232,8 +232,12 @@ WorkerQueue::Job* WorkerQueue::submit(Task& task, std::size_t num_items, std::sp
   }
   if (num_items == 0) return job;
   shared.signal.fetch_add(1);
-  shared.wake_two();
-  if (start == Start::kAllThreads) shared.wake_thread0();
+  if (start == Start::kAllThreads) {
+    shared.signal.notify_one();
+    shared.wake_thread0();
+  } else {
+    shared.wake_two();
+  }
   return job;
 }
 
