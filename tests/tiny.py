@@ -80,10 +80,14 @@ class PeriodicEnv(SteppedTogether):
             self._episode_return[:] = 0
         return self._observe(), np.sign(rewards), terminated, np.zeros(NUM_ENVS, np.bool_), info
 
-    def snapshot(self) -> bytes:
+    def copy_state(self, memory: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Only asked for between rollouts, when every episode has just begun."""
         assert self._t == 0
-        return b"between episodes"
+        return np.frombuffer(b"between", np.uint8).copy() if memory is None else memory
+
+    def snapshot_of(self, state: NDArray[np.uint8]) -> bytes:
+        """Make of it what is restored."""
+        return state.tobytes() + b" episodes"
 
     def restore(self, snapshot: bytes) -> None:
         """Begin the episodes."""

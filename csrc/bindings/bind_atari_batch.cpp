@@ -17,6 +17,7 @@
 #include "array.hpp"
 #include "bindings.hpp"
 #include "rndfast/env/batch_calls.hpp"
+#include "rndfast/env/snapshot.hpp"
 #include "scalar.hpp"
 
 namespace rndfast::bindings {
@@ -236,6 +237,16 @@ class Batch {
     return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 
+  /// With the GIL, so that no other thread steps the environments meanwhile.
+  void copy_state(const ArrayArg<std::uint8_t>& out) {
+    py::array array = require_array("out", out);
+    AtariBatch& batch = idle_batch();
+    require_shape("out", array, {static_cast<py::ssize_t>(batch.snapshot_bytes())}, "(snapshot_bytes,)");
+    require_writable("out", array);
+    batch.copy_state({static_cast<std::uint8_t*>(array.mutable_data()), batch.snapshot_bytes()});
+  }
+  std::size_t snapshot_bytes() const { return calls_.batch().snapshot_bytes(); }
+
   void restore(const py::bytes& snapshot) {
     const std::string_view view = snapshot;
     idle_batch().restore({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()});
@@ -368,6 +379,14 @@ EnvSettings settings_of(const Game& game, const py::kwargs& arguments) {
 }  // namespace
 
 void bind_atari_batch(py::module_& m) {
+  m.def(
+      "add_snapshot_sum",
+      [](const ArrayArg<std::uint8_t>& snapshot) {
+        py::array array = require_array("snapshot", snapshot);
+        require_writable("snapshot", array);
+        add_sum({static_cast<std::uint8_t*>(array.mutable_data()), static_cast<std::size_t>(array.size())});
+      },
+      "snapshot"_a.noconvert(), "Complete, in place, what `AtariBatch.copy_state` wrote: it is a snapshot then.");
   py::class_<StepResults, std::shared_ptr<StepResults>>(m, "StepResults", "What one step or observation gave.")
       .def_property_readonly("observations", &StepResults::observations, "``(n, stack_num, H, W)`` or with a last 3.")
       .def("column", &StepResults::column, "name"_a, "``(n,)``, of each environment; ``ram`` is ``(n, 128)``.")
@@ -397,6 +416,9 @@ void bind_atari_batch(py::module_& m) {
       .def("render", &Batch::render, "env"_a, "``(height, 160, 3)`` uint8: the console's present picture.")
       .def("observe", &Batch::observe, "All environments as they are now.")
       .def("snapshot", &Batch::snapshot, "The state of all environments.")
+      .def("copy_state", &Batch::copy_state, "out"_a.noconvert(),
+           "The same, but for the sum that `add_snapshot_sum` adds, into ``(snapshot_bytes,)`` uint8.")
+      .def_property_readonly("snapshot_bytes", &Batch::snapshot_bytes, "Size of a snapshot.")
       .def("restore", &Batch::restore, "snapshot"_a, "Return to a state.")
       .def("start_trace", &Batch::start_trace, "max_spans"_a, kStartTraceDoc)
       .def("take_trace", &Batch::take_trace, kTakeTraceDoc)

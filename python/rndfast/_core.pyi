@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'StepResults', 'ThreadPool', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette']
+__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'StepResults', 'ThreadPool', 'add_snapshot_sum', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette']
 class ThreadPool:
     """
     Fixed worker threads for the kernels of rndfast.
@@ -201,6 +201,10 @@ class AtariBatch:
     """
     def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', copy: typing.Any = True, remembers_resets: bool = True, **kwargs: typing.Any) -> None:
         ...
+    def copy_state(self, out: numpy.typing.NDArray[numpy.uint8]) -> None:
+        """
+        The same, but for the sum that `add_snapshot_sum` adds, into ``(snapshot_bytes,)`` uint8.
+        """
     def observe(self) -> StepResults:
         """
         All environments as they are now.
@@ -269,6 +273,11 @@ class AtariBatch:
     def settings(self) -> dict[str, typing.Any]:
         """
         The settings in force, by name.
+        """
+    @property
+    def snapshot_bytes(self) -> int:
+        """
+        Size of a snapshot.
         """
 class RunningMoments:
     """
@@ -406,6 +415,10 @@ class DiscountedReturnFilter:
         """
         N.
         """
+def add_snapshot_sum(snapshot: numpy.typing.NDArray[numpy.uint8]) -> None:
+    """
+    Complete, in place, what `AtariBatch.copy_state` wrote: it is a snapshot then.
+    """
 def area_resize(pictures: numpy.typing.NDArray[numpy.uint8], height: typing.SupportsInt | typing.SupportsIndex, width: typing.SupportsInt | typing.SupportsIndex, *, second: numpy.typing.NDArray[numpy.uint8] | None = None, simd: str = 'auto') -> numpy.typing.NDArray[numpy.uint8]:
     """
     Resize pictures to the byte as ale-py's vector environments do.

@@ -297,6 +297,7 @@ def test_what_needs_all_environments_waits_for_recv() -> None:
     uses: list[Callable[[], object]] = [
         envs.render,
         envs.snapshot,
+        envs.copy_state,
         lambda: envs.restore(snapshot),
         lambda: envs.restore(b""),
     ]
@@ -304,7 +305,7 @@ def test_what_needs_all_environments_waits_for_recv() -> None:
         with pytest.raises(RuntimeError, match="a step is under way: call recv"):
             use()
     assert envs.recv()[4]["episode_length"].tolist() == [1]
-    for use in uses[:3]:
+    for use in uses[:4]:
         use()
     envs.close()
 
@@ -887,9 +888,41 @@ def test_snapshots_are_bytes_and_come_after_a_reset(envs: AtariVectorEnv) -> Non
     fresh.restore(snapshot)
     assert fresh.snapshot() == snapshot
     fresh.close()
-    for use in (fresh.snapshot, lambda: fresh.restore(snapshot)):
+    for use in (fresh.snapshot, fresh.copy_state, lambda: fresh.restore(snapshot)):
         with pytest.raises(RuntimeError, match="closed"):
             use()
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("settings", [{}, {"ale_compatible": True}, {"grayscale": False}])
+def test_a_copied_state_becomes_the_snapshot(num_threads: int, settings: dict[str, Any]) -> None:
+    envs = AtariVectorEnv("breakout", 5, num_threads=num_threads, **(TINY | settings))
+    with pytest.raises(RuntimeError, match=r"call reset\(\) before copy_state\(\)"):
+        envs.copy_state()
+    envs.reset(seed=0)
+    rng = np.random.default_rng(0)
+    memory = None
+    for _ in range(3):
+        envs.step(rng.integers(0, 4, 5))
+        state = envs.copy_state(memory)
+        assert memory is None or state is memory
+        memory, before = state, state.copy()
+        assert envs.snapshot_of(state) == envs.snapshot() != state.tobytes()
+        np.testing.assert_array_equal(state, before)
+        with pytest.raises(ValueError, match="damaged"):
+            envs.restore(state.tobytes())
+    envs.close()
+
+
+def test_states_are_copied_to_memory_of_their_size_and_kind(envs: AtariVectorEnv) -> None:
+    state = envs.copy_state()
+    with pytest.raises(ValueError, match=rf"out must have shape \(snapshot_bytes,\).*{len(state)}"):
+        envs.copy_state(state[:-1])
+    with pytest.raises(TypeError, match="out must be a NumPy array of uint8, got int8"):
+        envs.copy_state(state.view(np.int8))
+    for not_one in (state[:20].copy(), np.zeros(100, np.uint8), np.zeros(0, np.uint8)):
+        with pytest.raises(ValueError, match="not a snapshot made by this version"):
+            AtariVectorEnv.snapshot_of(not_one)
 
 
 # --- the same bytes however they are computed -------------------------------------------------

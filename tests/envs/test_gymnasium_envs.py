@@ -231,7 +231,9 @@ def test_a_restored_run_is_told_to_begin_new_episodes() -> None:
     envs = GymVectorEnv("MountainCar-v0", 1)
     assert not envs.has_snapshots
     with pytest.raises(NotImplementedError, match="do not tell their state"):
-        envs.snapshot()
+        envs.copy_state()
+    with pytest.raises(NotImplementedError, match="do not tell their state"):
+        envs.snapshot_of(np.zeros(1, np.uint8))
     with pytest.raises(ValueError, match=r"^Gymnasium environments cannot be restored$"):
         envs.restore(b"")
 

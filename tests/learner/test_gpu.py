@@ -76,7 +76,7 @@ def iterate(config: Config, env: SameStepEnv, rollout: Rollout, backend: Backend
         arrays["int_rewards"] = int_rewards
     rollout.carry_over()
     backend.carry_over()
-    arrays |= {f"first.{name}": tensor.numpy() for name, tensor in backend.state().items()}
+    arrays |= {f"first.{name}": tensor.clone().numpy() for name, tensor in backend.state().items()}
     gradients = [p.grad.clone() for p in agent.parameters if p.grad is not None]
     return Iteration(arrays, losses, gradients, agent.state())
 

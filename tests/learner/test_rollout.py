@@ -665,7 +665,7 @@ def test_on_the_real_game_overlap_changes_no_byte() -> None:
                 rollout.carry_over()
                 backend.carry_over()
             assert rollout.truncated.any()
-            consoles = np.frombuffer(env.snapshot(), np.uint8)
+            consoles = env.copy_state()
             arrays = arrays_of(Learner(config, ToyEnv(), agent, rollout, backend))
             return arrays | {"consoles": consoles}
 

@@ -363,9 +363,13 @@ class ToyEnv(SteppedTogether):
         observations = self.observations_of[-1][-1].copy()
         return observations, rewards.copy(), terminated, truncated, info
 
-    def snapshot(self) -> bytes:
+    def copy_state(self, memory: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return no bytes: no test restores this environment."""
-        return b""
+        return np.zeros(0, np.uint8) if memory is None else memory
+
+    def snapshot_of(self, state: NDArray[np.uint8]) -> bytes:
+        """Return them."""
+        return state.tobytes()
 
     def restore(self, snapshot: bytes) -> None:
         """Raise an error: no test restores this environment."""

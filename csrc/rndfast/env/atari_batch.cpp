@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/env/atari_batch.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -117,9 +118,34 @@ std::string AtariBatch::description() const {
          describe_settings(plan_.settings(), game);
 }
 
-std::vector<std::uint8_t> AtariBatch::snapshot() const {
-  return pack_snapshot(description(), {{reinterpret_cast<const std::uint8_t*>(envs_.data()), env_bytes()},
-                                       {frames_.get(), frame_bytes()}});
+std::size_t AtariBatch::snapshot_bytes() const {
+  return snapshot_header(description()).size() + env_bytes() + frame_bytes();
+}
+
+void AtariBatch::copy_state(std::span<std::uint8_t> out) {
+  /// One environment for each item, so that the thread which has it in its core's caches copies it.
+  struct Copy final : WorkerQueue::Task {
+    Copy(const AtariBatch& copied, std::span<std::uint8_t> state) : batch(copied), out(state) {}
+    void run(std::size_t env) override {
+      std::memcpy(out.data() + env * sizeof(AtariEnv), &batch.envs_[env], sizeof(AtariEnv));
+      std::memcpy(out.data() + batch.env_bytes() + env * batch.frames_per_env_, batch.frames_of(env).stack,
+                  batch.frames_per_env_);
+    }
+    const AtariBatch& batch;
+    std::span<std::uint8_t> out;
+  };
+  const std::string header = snapshot_header(description());
+  std::ranges::copy(header, out.begin());
+  Copy copy(*this, out.subspan(header.size()));
+  WorkerQueue::Job* const job = queue_.submit(copy, envs_.size(), {}, WorkerQueue::Start::kAllButThread0);
+  if (const std::exception_ptr error = queue_.wait(job, [] {})) std::rethrow_exception(error);
+}
+
+std::vector<std::uint8_t> AtariBatch::snapshot() {
+  std::vector<std::uint8_t> bytes(snapshot_bytes());
+  copy_state(bytes);
+  add_sum(bytes);
+  return bytes;
 }
 
 void AtariBatch::restore(std::span<const std::uint8_t> bytes) {

@@ -67,8 +67,13 @@ class AtariBatch {
   /// pictures that keep their colours.
   void render(std::size_t env, std::uint8_t* rgb);
 
+  /// The state of all environments without its sum, see snapshot_header, copied by all threads into as many bytes as
+  /// snapshot_bytes() says. No environment may be under way.
+  void copy_state(std::span<std::uint8_t> out);
+  std::size_t snapshot_bytes() const;
+
   /// The state of all environments, and its inverse; see unpack_snapshot for what is refused.
-  std::vector<std::uint8_t> snapshot() const;
+  std::vector<std::uint8_t> snapshot();
   void restore(std::span<const std::uint8_t> bytes);
 
  private:

@@ -23,13 +23,25 @@ bool is_printable(std::string_view text) {
 
 std::vector<std::uint8_t> pack_snapshot(const std::string& description,
                                         std::initializer_list<std::span<const std::uint8_t>> parts) {
-  const std::string line = std::string(kMagic) + description + '\n';
-  std::vector<std::uint8_t> bytes(line.begin(), line.end());
-  bytes.resize(line.size() + kSumBytes);
+  const std::string header = snapshot_header(description);
+  std::vector<std::uint8_t> bytes(header.begin(), header.end());
   for (const auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
-  const std::uint64_t sum = checksum(std::span(bytes).subspan(line.size() + kSumBytes));
-  std::memcpy(bytes.data() + line.size(), &sum, kSumBytes);
+  add_sum(bytes);
   return bytes;
+}
+
+std::string snapshot_header(const std::string& description) {
+  return std::string(kMagic) + description + '\n' + std::string(kSumBytes, '\0');
+}
+
+void add_sum(std::span<std::uint8_t> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::size_t line_end = text.find('\n');
+  if (!text.starts_with(kMagic) || line_end == std::string_view::npos || bytes.size() <= line_end + kSumBytes) {
+    throw std::invalid_argument("these bytes are not a snapshot made by this version of rndfast");
+  }
+  const std::uint64_t sum = checksum(bytes.subspan(line_end + 1 + kSumBytes));
+  std::memcpy(bytes.data() + line_end + 1, &sum, kSumBytes);
 }
 
 void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,

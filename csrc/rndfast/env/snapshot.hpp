@@ -14,6 +14,12 @@ namespace rndfast {
 std::vector<std::uint8_t> pack_snapshot(const std::string& description,
                                         std::initializer_list<std::span<const std::uint8_t>> parts);
 
+/// What stands before the state: the line, and a sum of 0 for add_sum() to replace. So a state can be copied at once
+/// and summed later, if it is needed.
+std::string snapshot_header(const std::string& description);
+/// Writes the sum into a header with a state behind it. Throws std::invalid_argument if there is no header.
+void add_sum(std::span<std::uint8_t> bytes);
+
 /// Copies the parts back. Throws std::invalid_argument, and changes nothing, if the bytes are damaged or the
 /// description is another one.
 void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,

@@ -198,12 +198,16 @@ class GymVectorEnv:
         step, self._step = self._step, None
         return step
 
-    def snapshot(self) -> NoReturn:
+    def copy_state(self, memory: NDArray[np.uint8] | None = None) -> NoReturn:
         """Refuse: Gymnasium's environments do not tell their state.
 
         Raises:
             NotImplementedError: Always.
         """
+        raise NotImplementedError("Gymnasium environments do not tell their state")
+
+    def snapshot_of(self, state: NDArray[np.uint8]) -> NoReturn:
+        """Refuse, as `copy_state` does."""
         raise NotImplementedError("Gymnasium environments do not tell their state")
 
     def restore(self, snapshot: bytes) -> NoReturn:

@@ -33,7 +33,7 @@ class SameStepEnv(Spaces, Protocol):
 
     Attributes:
         num_envs: Number of environments.
-        has_snapshots: Whether `snapshot` and `restore` work. Where they do not, a resumed run
+        has_snapshots: Whether `copy_state` and `restore` work. Where they do not, a resumed run
             begins new episodes.
         render_fps: How many pictures of `render` make up a second.
         pixel_aspect: Height of a pixel of these pictures, in widths of it.
@@ -66,8 +66,11 @@ class SameStepEnv(Spaces, Protocol):
     def recv(self) -> Step:
         """Wait for the oldest `send`; returns what `step` does of its environments."""
 
-    def snapshot(self) -> bytes:
-        """Return the whole state."""
+    def copy_state(self, memory: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Return the whole state, in memory that an earlier call returned or in new memory."""
+
+    def snapshot_of(self, state: NDArray[np.uint8]) -> bytes:
+        """Make of a copied state what `restore` takes: it takes longer, and is for what is kept."""
 
     def restore(self, snapshot: bytes) -> None:
         """Return to a state.

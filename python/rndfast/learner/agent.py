@@ -107,8 +107,8 @@ class Agent:
             else:
                 group["lr"] = learning_rate
 
-    def state(self) -> dict[str, Tensor]:
-        """A copy of the whole state as named tensors, on the device: nothing waits for it."""
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state by name, where it is: later steps change what is not copied."""
         state: dict[str, Tensor] = {
             "transitions": torch.tensor(self.transitions),
             "generator": self.generator.get_state(),
@@ -121,9 +121,13 @@ class Agent:
             state[f"{name}.count"] = torch.tensor(moments.count, dtype=torch.float64)
             state[f"{name}.mean"] = torch.from_numpy(moments.mean)
             state[f"{name}.m2"] = torch.from_numpy(moments.m2)
+        return {key: value.detach() for key, value in state.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of `tensors`, on the device."""
         return {
-            key: value.detach().clone(memory_format=torch.contiguous_format)
-            for key, value in state.items()
+            key: value.clone(memory_format=torch.contiguous_format)
+            for key, value in self.tensors().items()
         }
 
     def load_state(self, state: dict[str, Tensor], *, only_to_play: bool = False) -> None:
@@ -139,7 +143,7 @@ class Agent:
         """
         state_of_adam = {key: value for key, value in state.items() if key.startswith("optimizer.")}
         state = {key: value for key, value in state.items() if not key.startswith(EXPERIENCE)}
-        expected = self.state()
+        expected = self.tensors()
         if only_to_play:
             state = {key: value for key, value in state.items() if key not in state_of_adam}
         elif not self.optimizer.state_dict()["state"]:  # empty until the first step

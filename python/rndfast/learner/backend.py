@@ -64,7 +64,7 @@ class Backend(Protocol):
         """Make the observation after the rollout the first one of the next."""
 
     def state(self) -> dict[str, Tensor]:
-        """A copy, on the device, of what the first observation and the memory consist of."""
+        """What the first observation and the memory consist of, where it is: not copied."""
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over a state of `state`; more entries than its own are ignored.

@@ -101,8 +101,8 @@ class CpuBackend:
         self.first_memory[:] = self.memory
 
     def state(self) -> dict[str, Tensor]:
-        """A copy of what the first observation and the policy's memory consist of."""
-        return {name: torch.from_numpy(array.copy()) for name, array in self._first().items()}
+        """What the first observation and the policy's memory consist of: not copied."""
+        return {name: torch.from_numpy(array) for name, array in self._first().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over a state of `state`."""

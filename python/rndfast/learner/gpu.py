@@ -154,19 +154,16 @@ class GpuBackend:
         self.memory[0] = self.memory[self.rollout.num_steps]
 
     def state(self) -> dict[str, Tensor]:
-        """A copy of what the first observation and the policy's memory consist of."""
-        return {name: tensor.clone() for name, tensor in self._first().items()}
+        """What the first observation and the policy's memory consist of: not copied."""
+        return {**self.observations.state(), "memory": self.memory[0]}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over a state of `state`."""
-        require_shapes(state, {name: tuple(of.shape) for name, of in self._first().items()})
-        for name, tensor in self._first().items():
+        require_shapes(state, {name: tuple(of.shape) for name, of in self.state().items()})
+        for name, tensor in self.state().items():
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(state[name])))
         for group in self.groups:
             self._steps[group.start].restage(state, self.rollout.is_first[0])
-
-    def _first(self) -> dict[str, Tensor]:
-        return {**self.observations.state(), "memory": self.memory[0]}
 
     # --- acting ---
 

@@ -21,7 +21,7 @@ from rndfast.runs.checkpoint import (
     save_checkpoint,
 )
 from rndfast.runs.metrics import Metrics, MetricsWriter, require_tracker
-from rndfast.runs.state import packed
+from rndfast.runs.state import RunStates
 from rndfast.runtime.durable_files import remove_leftovers, replace_durably
 from rndfast.runtime.file_lock import hold_lock
 from rndfast.runtime.interruption import Interruption
@@ -141,13 +141,23 @@ class RunRecorder:
     """Writes metrics and checkpoints, and on any failure saves the state after the last rollout.
 
     Use as a context manager around training.
+
+    Args:
+        config: The run's settings.
+        states: Who took ``state`` and those of `record`.
+        state: That before the first rollout.
+        interruption: Ctrl-C waits while something is written.
     """
 
     def __init__(
-        self, config: Config, state: dict[str, Tensor], interruption: Interruption
+        self,
+        config: Config,
+        states: RunStates,
+        state: dict[str, Tensor],
+        interruption: Interruption,
     ) -> None:
         replace_durably(config.run.run_dir / "config.toml", to_toml(config).encode())
-        self._config = config
+        self._config, self._states = config, states
         self._interruption = interruption
         self._last_state = state  # what a failure in the next rollout cannot touch
         self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), self._transitions)
@@ -175,7 +185,7 @@ class RunRecorder:
         save_checkpoint(
             self._config.run.run_dir / "checkpoints",
             self._transitions,
-            packed(self._last_state),
+            self._states.packed(self._last_state),
             to_toml(self._config),
             self._config.run.keep_checkpoints,
         )

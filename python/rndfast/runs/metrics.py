@@ -26,12 +26,16 @@ class MetricsWriter:
 
     def __init__(self, config: RunConfig, settings: dict[str, Any], transitions: int) -> None:
         # imported here: TensorBoard takes a second
+        from tensorboard.compat.proto.summary_pb2 import Summary
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = config.run_dir / "metrics.jsonl"
         keep_rows_until(self._path, transitions)
         self._file = self._path.open("a")
-        self._tensorboard = SummaryWriter(config.run_dir / "tensorboard", purge_step=transitions)
+        self._tensorboard: Any = SummaryWriter(
+            config.run_dir / "tensorboard", purge_step=transitions
+        )
+        self._summary, self._scalar = Summary, Summary.Value
         self._tracker: Any = None
         if config.tracker != "none":
             self._tracker = importlib.import_module(config.tracker)
@@ -43,8 +47,9 @@ class MetricsWriter:
         self._file.flush()
         step = metrics["transitions"]
         values = {key: value for key, value in metrics.items() if value is not None and "/" in key}
-        for key, value in values.items():
-            self._tensorboard.add_scalar(key, value, step)
+        # one event for the row: one for each value takes several times as long
+        scalars = [self._scalar(tag=key, simple_value=value) for key, value in values.items()]
+        self._tensorboard.file_writer.add_summary(self._summary(value=scalars), step)
         if self._tracker is not None:
             self._tracker.log(values, step=step)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rndfast.envs.protocol import SameStepEnv
@@ -21,40 +23,80 @@ ENV_AXES = {"frames": 1}
 CONSOLES = f"{EXPERIENCE}consoles."
 
 
-def run_state(env: SameStepEnv, rollout: Rollout, backend: Backend) -> dict[str, Tensor]:
-    """A copy of the state of all environments in the run's order; empty but on rank 0.
+class RunStates:
+    """Copies of a run's state, one after each rollout: what a failure in the next cannot touch.
 
-    It costs little, as it is taken after every rollout: tensors stay on the device where they are,
-    and `packed` makes of it what is written. Only the consoles depend on the number of ranks: there
-    is one snapshot for each.
+    They cost little. Memory is used again, as fresh memory takes longer to get than to fill;
+    tensors stay on the device where they are; consoles are copied by all threads.
+
+    Args:
+        env: The environments that this rank steps.
+        rollout: What came of them.
+        backend: The agent, and what it observes.
     """
-    ranks = backend.ranks
-    own = rollout.state()
-    first_visits = own.pop("rooms.first_visits")
-    observed = backend.state()
-    if ranks.world_size > 1:  # rank 0 collects arrays
-        own |= {name: tensor.cpu().numpy() for name, tensor in observed.items()}
-        observed = {}
-    whole = ranks.gather_envs(own, axes=ENV_AXES)
-    snapshot = env.snapshot() if env.has_snapshots else b""
-    snapshots = ranks.gather(np.frombuffer(snapshot, np.uint8))
-    all_first_visits = ranks.gather(first_visits)
-    if snapshots is None or all_first_visits is None:
-        return {}
-    whole["rooms.first_visits"] = earliest_visits(all_first_visits)
-    whole |= {f"consoles.{rank}": snapshot for rank, snapshot in enumerate(snapshots)}
-    experience = observed | {name: torch.from_numpy(a.copy()) for name, a in whole.items()}
-    named = {f"{EXPERIENCE}{name}": tensor for name, tensor in experience.items()}
-    return backend.agent.state() | named
+
+    def __init__(self, env: SameStepEnv, rollout: Rollout, backend: Backend) -> None:
+        self._env, self._rollout, self._backend = env, rollout, backend
+        # of the last copy but one, and of the last
+        self._memory: list[dict[str, Tensor]] = [{}, {}]
+
+    def take(self) -> dict[str, Tensor]:
+        """Copy the state of all environments in the run's order; empty but on rank 0.
+
+        It stays as it is until the next call but one. Only the consoles depend on the number of
+        ranks: there is one state of them for each.
+        """
+        memory = self._memory.pop(0)
+        ranks, own = self._backend.ranks, self._rollout.state()
+        first_visits = own.pop("rooms.first_visits")
+        observed = self._backend.state()
+        if ranks.world_size > 1:  # rank 0 collects arrays
+            own |= {name: tensor.cpu().numpy() for name, tensor in observed.items()}
+            observed = {}
+        whole = ranks.gather_envs(own, axes=ENV_AXES)
+        consoles = ranks.gather(self._consoles(memory))
+        all_first_visits = ranks.gather(first_visits)
+        state: dict[str, Tensor] = {}
+        if consoles is not None and all_first_visits is not None:
+            whole["rooms.first_visits"] = earliest_visits(all_first_visits)
+            experience = observed | {name: torch.from_numpy(a) for name, a in whole.items()}
+            named = {f"{EXPERIENCE}{name}": tensor for name, tensor in experience.items()}
+            state = copied(self._backend.agent.tensors() | named, memory)
+            for rank, of_rank in enumerate(consoles):
+                state[f"{CONSOLES}{rank}"] = torch.from_numpy(of_rank)
+        self._memory.append(state)
+        return state
+
+    def packed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A copy as a checkpoint holds it: on the host, consoles compressed; waits for a GPU."""
+        on_host = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+        for name, tensor in state.items():
+            if name.startswith(CONSOLES):
+                snapshot = self._env.snapshot_of(tensor.numpy()) if len(tensor) > 0 else b""
+                compressed = np.frombuffer(zlib.compress(snapshot, level=1), np.uint8)
+                on_host[name] = torch.from_numpy(compressed.copy())
+        return on_host
+
+    def _consoles(self, memory: dict[str, Tensor]) -> NDArray[np.uint8]:
+        if not self._env.has_snapshots:
+            return np.zeros(0, np.uint8)
+        before = memory.get(f"{CONSOLES}{self._backend.ranks.rank}")
+        return self._env.copy_state(None if before is None else before.numpy())
 
 
-def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state on the host, with compressed consoles: what a checkpoint holds; waits for a GPU."""
-    on_host = {name: tensor.cpu() for name, tensor in state.items()}
-    for name in [name for name in on_host if name.startswith(CONSOLES)]:
-        compressed = zlib.compress(on_host[name].numpy().tobytes(), level=1)
-        on_host[name] = torch.from_numpy(np.frombuffer(compressed, np.uint8).copy())
-    return on_host
+def copied(tensors: dict[str, Tensor], memory: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors, where their devices are, in memory of the same names and shapes if any."""
+    copies: dict[str, Tensor] = {}
+    kinds: dict[tuple[torch.device, torch.dtype], list[str]] = defaultdict(list)
+    for name, tensor in tensors.items():
+        copy = memory.get(name)
+        if copy is None or copy.shape != tensor.shape:
+            copy = torch.empty_like(tensor)
+        copies[name] = copy
+        kinds[tensor.device, tensor.dtype].append(name)
+    for names in kinds.values():  # on a GPU, in as few kernels as can be
+        torch._foreach_copy_([copies[name] for name in names], [tensors[name] for name in names])
+    return copies
 
 
 def of_this_version(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -81,7 +123,7 @@ def load_run_state(
     seed: int,
     say: Callable[[str], None],
 ) -> None:
-    """Go on from a state that `packed` returned, with the environments that this rank steps.
+    """Go on from a state of `RunStates.packed`, with the environments that this rank steps.
 
     New episodes begin where the consoles cannot be restored: they are of another build or another
     number of ranks, or the environments have no snapshots.

@@ -26,7 +26,7 @@ from rndfast.runs.figures import (
     value_metrics,
 )
 from rndfast.runs.metrics import Metrics
-from rndfast.runs.state import episode_seed, load_run_state, of_this_version, run_state
+from rndfast.runs.state import RunStates, episode_seed, load_run_state, of_this_version
 from rndfast.runtime.compute import open_compute, resolved
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.processes import Ranks
@@ -91,8 +91,9 @@ def train(
             start_agent(agent, env, config, ranks, say)
             start_episodes(env, rollout, backend, episode_seed(run.seed, 0), ranks)
 
-        state = run_state(env, rollout, backend)
-        recorder = RunRecorder(config, state, interruption) if is_writer else None
+        states = RunStates(env, rollout, backend)
+        state = states.take()
+        recorder = RunRecorder(config, states, state, interruption) if is_writer else None
         with recorder or NOTHING:
             timeline.take_seconds()
             while agent.transitions < run.total_transitions:
@@ -132,7 +133,7 @@ def train(
                 }
                 rollout.carry_over()
                 backend.carry_over()
-                state = run_state(env, rollout, backend)
+                state = states.take()
                 if recorder is not None:
                     recorder.record(metrics, state)
                     view(metrics)

@@ -71,6 +71,21 @@ TEST_CASE("parts come back as they were packed") {
   CHECK_NOTHROW(unpack_snapshot(empty, "nothing", {}));
 }
 
+TEST_CASE("a header, the state and its sum, added later, are a snapshot") {
+  const std::string header = snapshot_header(kDescription);
+  Bytes bytes(header.begin(), header.end());
+  bytes.insert(bytes.end(), kFirst.begin(), kFirst.end());
+  bytes.insert(bytes.end(), kSecond.begin(), kSecond.end());
+  CHECK(refusal(bytes) == "the snapshot is damaged: its checksum is wrong");
+  add_sum(bytes);
+  CHECK(bytes == packed());
+  const std::string what = "these bytes are not a snapshot made by this version of rndfast";
+  for (std::size_t size = 0; size < header.size(); ++size) {
+    CHECK_THROWS_WITH_AS(add_sum(std::span(bytes).first(size)), what.c_str(), std::invalid_argument);
+  }
+  CHECK_NOTHROW(add_sum(std::span(bytes).first(header.size())));
+}
+
 TEST_CASE("no damaged byte is overlooked") {
   const Bytes bytes = packed();
   for (std::size_t place = 0; place < bytes.size(); ++place) {
