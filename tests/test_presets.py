@@ -76,6 +76,11 @@ LAPTOP: Rows = PAPER | {
     "total_transitions": (1_000_000, "ours: minutes on a CPU"),
 }
 
+WIDE: Rows = PAPER | {
+    "num_envs": (512, "paper, section 3.4: 1,024 and fewer; ours: what one GPU and 16 cores feed"),
+    "predictor_proportion": ("auto", "paper, section 3.4: 32 / environments"),
+}
+
 # where a row is the paper's, the script has the same number
 CLEANRL: Rows = PAPER | {
     "pool_before_grey": (False, "EnvPool: the console's greys, then their maximum"),
@@ -170,6 +175,7 @@ CLASSIC: Rows = {
 
 SOURCES: dict[Preset, Rows] = {
     "paper": PAPER,
+    "wide": WIDE,
     "laptop": LAPTOP,
     "classic": CLASSIC,
     "cleanrl": CLEANRL,
@@ -202,3 +208,11 @@ def test_the_paper_preset_is_the_default_and_as_long_as_the_papers_runs() -> Non
     assert config == Config()
     assert config.atari.max_num_frames_per_episode // config.atari.frameskip == 4_500
     assert config.predictor_proportion == 32 / config.env.num_envs
+
+
+@pytest.mark.parametrize("num_envs", [128, 512, 1024])
+def test_however_wide_the_predictor_learns_from_as_many_transitions(num_envs: int) -> None:
+    wide = PRESETS["wide"]
+    config = dataclasses.replace(wide, env=dataclasses.replace(wide.env, num_envs=num_envs))
+    of_rollout = config.predictor_proportion * config.rollout_transitions
+    assert of_rollout == PAPER["predictor_proportion"][0] * 128 * 128

@@ -9,11 +9,13 @@ from typing import Literal
 
 from rndfast.config import AtariConfig, Config, EnvConfig, PpoConfig, RndConfig, RunConfig
 
-Preset = Literal["paper", "laptop", "classic", "cleanrl", "tf-agents"]
+Preset = Literal["paper", "wide", "laptop", "classic", "cleanrl", "tf-agents"]
 
 PRESETS: dict[Preset, Config] = {
     # the paper's full protocol: every default above
     "paper": Config(),
+    # a GPU is busier with more environments; the predictor then learns as fast as with the paper's
+    "wide": Config(env=EnvConfig(num_envs=512), rnd=RndConfig(predictor_proportion="auto")),
     # the same algorithm at the size of a laptop's CPU
     "laptop": Config(
         env=EnvConfig(num_envs=32),

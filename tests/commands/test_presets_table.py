@@ -32,8 +32,8 @@ def test_every_setting_is_shown_and_marked_where_it_is_not_the_papers(
         ]
         if name != "env_id":  # too long for its column
             assert rows[name].count("*") == sum(is_marked), rows[name]
-    assert rows["max_grad_norm"].split() == ["max_grad_norm", "None", "None", "0.5", "*", "0.5", "*", "None"]  # fmt: skip  # noqa: E501
-    assert rows["noop_max"].split() == ["noop_max", "0", "0", "-", "30", "*", "-"]
+    assert rows["max_grad_norm"].split() == ["max_grad_norm", "None", "None", "None", "0.5", "*", "0.5", "*", "None"]  # fmt: skip  # noqa: E501
+    assert rows["noop_max"].split() == ["noop_max", "0", "0", "0", "-", "30", "*", "-"]
     assert shown.rstrip().endswith("says what each setting means.")
 
 
