@@ -25,12 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from rndfast.bench.bench import hardware, versions
+from rndfast.bench.bench import versions
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.plot import RETURN, ROOMS, group_runs, require_figure, write_figure
 from rndfast.config import Config, load_run_config
 from rndfast.runs.curves import EPISODES, Run, bootstrap_interval, iqm, load_run
 from rndfast.runs.metrics import read_metrics
+from rndfast.runtime.hardware import hardware
 
 # flags of `rndfast train`
 TASKS = {

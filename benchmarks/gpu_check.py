@@ -35,7 +35,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rndfast.bench.bench import hardware, versions
+from rndfast.bench.bench import versions
 from rndfast.config import Config
 from rndfast.envs.make import make_env
 from rndfast.learner.cpu import CpuBackend
@@ -49,6 +49,7 @@ from rndfast.runs.checkpoint import load_newest_checkpoint
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
 from rndfast.runtime.compute import open_compute, usable_cores
+from rndfast.runtime.hardware import hardware
 from rndfast.runtime.timeline import PHASES
 
 Report = dict[str, Any]

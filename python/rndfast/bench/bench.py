@@ -12,7 +12,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -44,6 +43,7 @@ from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments, st
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
 from rndfast.runtime.compute import open_compute, resolve_precision, resolved, usable_cores
+from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.terminal import open_console
 from rndfast.runtime.timeline import PHASES, Timeline
@@ -515,23 +515,3 @@ def versions() -> dict[str, str | None]:
     return {
         name: importlib.metadata.version(name) if is_installed(name) else None for name in PACKAGES
     }
-
-
-def hardware() -> Report:
-    """The machine, and how busy it was at the start."""
-    return {
-        "cpu": cpu_model(),
-        "cores": usable_cores(),
-        "memory_gib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "simd_level": rndfast.ThreadPool(1).simd_level,
-        "load_average_1min": os.getloadavg()[0],
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

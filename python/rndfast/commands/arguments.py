@@ -100,6 +100,22 @@ class PlotArguments:
 
 
 @dataclass(frozen=True)
+class ReportArguments:
+    """Write one page about a run, or several: curves, rooms, an episode, settings, time.
+
+    It is one HTML file that opens without a network. The curves are of all runs; the rest is of the
+    first, whose newest checkpoint plays an episode.
+    """
+
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories, for example runs/*."""
+    output: Path = Path("report.html")
+    """The page (pip install 'rndfast[report]'); an older one is replaced."""
+    seed: int = 0
+    """Seed of the episode."""
+
+
+@dataclass(frozen=True)
 class PresetsArguments:
     """Show the settings of every preset side by side, differences from the paper's marked."""
 

@@ -21,6 +21,7 @@ from rndfast.commands.arguments import (
     PlotArguments,
     PresetsArguments,
     ProfileArguments,
+    ReportArguments,
     TrainArguments,
     parse,
     parse_train,
@@ -99,6 +100,13 @@ def plot(arguments: PlotArguments) -> None:
     draw(arguments.run_dirs, arguments.output)
 
 
+def report(arguments: ReportArguments) -> None:
+    """Write a page about runs."""
+    from rndfast.commands.report import report as write
+
+    write(arguments.run_dirs, arguments.output, seed=arguments.seed)
+
+
 def presets(_: PresetsArguments) -> None:
     """Show the presets."""
     from rndfast.commands.presets_table import describe_presets
@@ -151,6 +159,12 @@ COMMANDS = (
     ),
     Command(
         "plot", "draw learning curves of runs, seeds together", partial(parse, PlotArguments), plot
+    ),
+    Command(
+        "report",
+        "write one page about runs: curves, rooms, an episode, settings",
+        partial(parse, ReportArguments),
+        report,
     ),
     Command(
         "presets",

@@ -203,27 +203,33 @@ def smoothed(run: Run, metric: str, clock: Clock) -> tuple[Array, Array]:
     return clock(run)[has_value], averages[has_value]
 
 
-def group_curves(group: Group) -> dict[tuple[str, str], Curve]:
-    """The curves of a group by metric and clock; those that have no value in some run are left out.
+def group_curve(group: Group, metric: str, clock: Clock) -> Curve | None:
+    """The curve of a group; None if the metric has no value in some run.
 
     A curve covers what all runs cover, and so ends with the shortest: no step in it comes from a
     run that begins or ends.
     """
-    curves = {}
-    for metric in PANELS:
-        for clock, position in CLOCKS.items():
-            series = [smoothed(run, metric, position) for run in group.runs]
-            if any(len(positions) == 0 for positions, _ in series):
-                continue
-            start = max(positions[0] for positions, _ in series)
-            # where a run's last rollouts have no value, the one before stays
-            end = min(position(run)[-1] for run in group.runs)
-            if start > end:
-                continue
-            grid = np.unique(np.linspace(start, end, CURVE_POINTS))
-            values = np.array([np.interp(grid, *of_run) for of_run in series])
-            curves[metric, clock] = Curve(grid, iqm(values), *bootstrap_interval(values))
-    return curves
+    series = [smoothed(run, metric, clock) for run in group.runs]
+    if any(len(positions) == 0 for positions, _ in series):
+        return None
+    start = max(positions[0] for positions, _ in series)
+    # where a run's last rollouts have no value, the one before stays
+    end = min(clock(run)[-1] for run in group.runs)
+    if start > end:
+        return None
+    grid = np.unique(np.linspace(start, end, CURVE_POINTS))
+    values = np.array([np.interp(grid, *of_run) for of_run in series])
+    return Curve(grid, iqm(values), *bootstrap_interval(values))
+
+
+def group_curves(group: Group) -> dict[tuple[str, str], Curve]:
+    """The curves of a group by metric and clock."""
+    curves = {
+        (metric, name): group_curve(group, metric, clock)
+        for metric in PANELS
+        for name, clock in CLOCKS.items()
+    }
+    return {key: curve for key, curve in curves.items() if curve is not None}
 
 
 def write_figure(groups: Sequence[Group], output: Path) -> None:
@@ -297,11 +303,7 @@ def draw_env(figure: Any, env_id: str, drawings: Sequence[Drawing]) -> None:
             for drawing in drawings:
                 if (metric, clock) in drawing.curves:
                     draw_curve(axis, drawing.curves[metric, clock], drawing.style)
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.grid(color="0.92")
-            axis.set_axisbelow(True)
-            axis.xaxis.set_major_formatter(short_number)
-            axis.yaxis.set_major_formatter(short_number)
+            tidy_axis(axis)
         row[0].set_ylabel(PANELS[metric])
         if metric != RETURN:  # the others are never negative
             row[0].set_ylim(bottom=0)
@@ -321,6 +323,15 @@ def draw_env(figure: Any, env_id: str, drawings: Sequence[Drawing]) -> None:
         ncols=legend_columns(drawings),
         frameon=False,
     )
+
+
+def tidy_axis(axis: Any, grid_color: str = "0.92") -> None:
+    """Lines behind the curves, no box around them, short numbers."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color=grid_color)
+    axis.set_axisbelow(True)
+    axis.xaxis.set_major_formatter(short_number)
+    axis.yaxis.set_major_formatter(short_number)
 
 
 def draw_curve(axis: Any, curve: Curve, style: dict[str, Any]) -> None:

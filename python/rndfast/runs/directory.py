@@ -1,13 +1,14 @@
 """A run's directory: made for a new run, found for a resumed one, and written while it trains.
 
-It holds ``config.toml``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/`` and ``lock``, which
-the process that trains in it holds.
+It holds ``config.toml``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``machine.json``,
+which says what it was last trained on, and ``lock``, which the process that trains in it holds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,9 +25,11 @@ from rndfast.runs.metrics import Metrics, MetricsWriter, require_tracker
 from rndfast.runs.state import RunStates
 from rndfast.runtime.durable_files import remove_leftovers, replace_durably
 from rndfast.runtime.file_lock import hold_lock
+from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import Interruption
 
 LOCK = "lock"
+MACHINE = "machine.json"
 
 
 @contextlib.contextmanager
@@ -108,7 +111,7 @@ def has_more_than_a_start(run_dir: Path) -> bool:
     names = {path.name for path in run_dir.iterdir()}
     metrics = run_dir / "metrics.jsonl"
     return bool(
-        names - {LOCK, "config.toml", "metrics.jsonl", "tensorboard", "checkpoints"}
+        names - {LOCK, MACHINE, "config.toml", "metrics.jsonl", "tensorboard", "checkpoints"}
         or list_checkpoints(run_dir / "checkpoints")
         or (metrics.exists() and metrics.stat().st_size > 0)
     )
@@ -157,6 +160,7 @@ class RunRecorder:
         interruption: Interruption,
     ) -> None:
         replace_durably(config.run.run_dir / "config.toml", to_toml(config).encode())
+        replace_durably(config.run.run_dir / MACHINE, json.dumps(hardware(), indent=2).encode())
         self._config, self._states = config, states
         self._interruption = interruption
         self._last_state = state  # what a failure in the next rollout cannot touch
