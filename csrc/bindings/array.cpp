@@ -5,6 +5,8 @@
 #include <array>
 #include <charconv>
 
+#include "gil.hpp"
+
 namespace rndfast::bindings {
 namespace {
 
@@ -90,7 +92,8 @@ void require_in_range(const char* name, double value, double low, double high) {
 }
 
 void CheckSignals::operator()() const {
-  const py::gil_scoped_acquire gil;
+  if (!is_main_thread()) return;  // Python handles signals in no other
+  const GilAcquire gil;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 

@@ -7,6 +7,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "rndfast/console/palette.hpp"
 #include "rndfast/env/area_resize.hpp"
 
@@ -80,7 +81,7 @@ py::array_t<std::uint8_t> area_resize(const ArrayArg<std::uint8_t>& pictures, py
   const auto* second_pixels = static_cast<const std::uint8_t*>(second_array.data());
   std::uint8_t* out_pixels = out.mutable_data();
   std::vector<std::byte> scratch(resize.scratch_size());
-  const py::gil_scoped_release no_gil;  // only the pixels are touched
+  const GilRelease no_gil;  // only the pixels are touched
   for (py::ssize_t n = 0; n < shape[0]; ++n) {
     check_signals();
     resize.resize_max(first_pixels, second_pixels, out_pixels, scratch);

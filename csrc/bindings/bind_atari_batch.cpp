@@ -16,6 +16,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "rndfast/env/batch_calls.hpp"
 #include "rndfast/env/snapshot.hpp"
 #include "scalar.hpp"
@@ -49,7 +50,7 @@ class StepResults {
   /// Whichever thread forgets it last needs the GIL to do so.
   static std::shared_ptr<StepResults> make(std::size_t num_rows, bool has_final) {
     return {new StepResults(num_rows, has_final), [](StepResults* old) {
-              const py::gil_scoped_acquire gil;
+              const GilAcquire gil;
               delete old;
             }};
   }
@@ -93,11 +94,14 @@ class StepResults {
     return made;
   }
   AnyArray final_column(std::string_view name) { return final().column(name); }
-  PixelArray final_observation(std::size_t row) {
+  PixelArray final_observation(std::int64_t row) {
     final();
+    require_int("row", row, 0, static_cast<std::int64_t>(num_rows()) - 1);
+    const std::vector<std::uint8_t>& pixels = final_observations_[static_cast<std::size_t>(row)];
+    if (pixels.empty()) throw py::value_error("no episode has ended in row " + std::to_string(row));
     Shape shape = shape_of(observations_);
     shape.erase(shape.begin());
-    return PixelArray(shape, final_observations_.at(row).data());
+    return PixelArray(shape, pixels.data());
   }
 
  private:
@@ -161,21 +165,23 @@ class Batch {
     const py::array seed_values = require_array("seeds", seeds);
     require_shape("env_ids", ids, {kAny}, "(n,)");
     require_shape("seeds", seed_values, {ids.size()}, "(n,)");
-    const py::gil_scoped_release no_gil;
-    calls_.reset(view_flat<std::int64_t>(ids), view_flat<std::int64_t>(seed_values), check_signals);
+    const auto id_list = copy_of(ids);
+    const auto seed_list = copy_of(seed_values);
+    const GilRelease no_gil;
+    calls_.reset(id_list, seed_list, check_signals);
   }
 
   void send(const ArrayArg<void>& actions, const py::object& env_ids, const py::object& out, bool waits) {
     require_owner();
     if (waits && !calls_.is_idle()) throw std::runtime_error("a step is under way: call recv() or reset() first");
-    std::optional<IntArray> id_array;
+    std::vector<std::int64_t> id_list;
     std::span<const std::int64_t> ids = all_ids_;
     if (!env_ids.is_none()) {
-      id_array = require_integers("env_ids", env_ids);
-      if (id_array->ndim() != 1) {
-        throw py::value_error("env_ids must have shape (n,), got " + shape_text(shape_of(*id_array)));
+      const IntArray id_array = require_integers("env_ids", env_ids);
+      if (id_array.ndim() != 1) {
+        throw py::value_error("env_ids must have shape (n,), got " + shape_text(shape_of(id_array)));
       }
-      ids = view_flat<std::int64_t>(*id_array);
+      ids = id_list = copy_of(id_array);
     }
     const IntArray action_array = require_integers("actions", actions.object);
     const auto num_rows = static_cast<py::ssize_t>(ids.size());
@@ -185,8 +191,8 @@ class Batch {
     }
     const std::shared_ptr<StepResults> results = new_results(ids.size(), out);
     const AtariBatch::Outputs outputs = results->outputs();
-    const auto action_values = view_flat<std::int64_t>(action_array);
-    const py::gil_scoped_release no_gil;
+    const auto action_values = copy_of(action_array);
+    const GilRelease no_gil;
     calls_.send(ids, action_values, outputs, results,
                 waits ? WorkerQueue::Start::kAllButThread0 : WorkerQueue::Start::kAllThreads, check_signals);
   }
@@ -194,7 +200,7 @@ class Batch {
   Received receive() {
     require_owner();
     const auto memory = [&] {
-      const py::gil_scoped_release no_gil;
+      const GilRelease no_gil;
       return calls_.receive(check_signals);
     }();
     auto results = std::static_pointer_cast<StepResults>(memory);
@@ -224,11 +230,12 @@ class Batch {
     return results;
   }
 
-  PixelArray render(std::size_t env) {
+  PixelArray render(std::int64_t env) {
+    require_int("env", env, 0, static_cast<std::int64_t>(num_envs()) - 1);
     AtariBatch& batch = idle_batch();
     PixelArray out({static_cast<py::ssize_t>(batch.plan().picture_height()), static_cast<py::ssize_t>(kScreenWidth),
                     py::ssize_t{3}});
-    batch.render(env, out.mutable_data());
+    batch.render(static_cast<std::size_t>(env), out.mutable_data());
     return out;
   }
 
@@ -271,9 +278,15 @@ class Batch {
   static constexpr std::size_t kNumValid = 2;  // received results that stay as they are without `copy`
 
   AtariBatch& idle_batch() {
-    const py::gil_scoped_release no_gil;
+    const GilRelease no_gil;
     calls_.finish_all(check_signals);
     return calls_.batch();
+  }
+
+  /// Other threads may write to the array while what it holds is checked and used.
+  static std::vector<std::int64_t> copy_of(const py::array& integers) {
+    const auto view = view_flat<std::int64_t>(integers);
+    return {view.begin(), view.end()};
   }
 
   static IntArray require_integers(const char* name, const py::object& object) {
@@ -300,8 +313,8 @@ class Batch {
   }
 
   std::shared_ptr<StepResults> new_results(std::size_t num_rows, const py::object& out) {
-    const auto found =
-        std::ranges::find_if(spare_, [&](const auto& results) { return results->num_rows() == num_rows; });
+    const auto found = std::ranges::find_if(  // that nobody reads any more
+        spare_, [&](const auto& results) { return results->num_rows() == num_rows && results.use_count() == 1; });
     std::shared_ptr<StepResults> results;
     if (found != spare_.end()) {
       results = std::move(*found);
@@ -342,6 +355,10 @@ void set(EnvSettings& settings, const ChoiceField<Member, T>& field, const Game&
 }
 
 void set(EnvSettings& settings, const AutoresetField& field, const Game&, py::handle value) {
+  if (!py::isinstance<py::str>(value)) {
+    throw py::type_error(std::string(field.name) + " must be a str, got " +
+                         std::string(py::str(py::type::of(value).attr("__name__"))));
+  }
   const auto found = std::ranges::find(kAutoresetNames, py::cast<std::string>(value));
   if (found == kAutoresetNames.end()) {
     throw py::value_error(std::string(field.name) + " must be 'NextStep', 'SameStep' or 'Disabled', got " +
@@ -378,6 +395,11 @@ EnvSettings settings_of(const Game& game, const py::kwargs& arguments) {
 
 }  // namespace
 
+template <>
+inline constexpr bool is_bound_class<StepResults> = true;
+template <>
+inline constexpr bool is_bound_class<Batch> = true;
+
 void bind_atari_batch(py::module_& m) {
   m.def(
       "add_snapshot_sum",
@@ -387,7 +409,8 @@ void bind_atari_batch(py::module_& m) {
         add_sum({static_cast<std::uint8_t*>(array.mutable_data()), static_cast<std::size_t>(array.size())});
       },
       "snapshot"_a.noconvert(), "Complete, in place, what `AtariBatch.copy_state` wrote: it is a snapshot then.");
-  py::class_<StepResults, std::shared_ptr<StepResults>>(m, "StepResults", "What one step or observation gave.")
+  bind_class<StepResults, std::shared_ptr<StepResults>>(m, "StepResults", "What one step or observation gave.",
+                                                        "take its arrays")
       .def_property_readonly("observations", &StepResults::observations, "``(n, stack_num, H, W)`` or with a last 3.")
       .def("column", &StepResults::column, "name"_a, "``(n,)``, of each environment; ``ram`` is ``(n, 128)``.")
       .def("entries", &StepResults::entries, "keys"_a, "A dict of these columns and, as ``_<key>``, their masks.")
@@ -395,7 +418,8 @@ void bind_atari_batch(py::module_& m) {
            "The same at the end of the episode that ended in the step; 0 where none did. In same-step mode only.")
       .def("final_observation", &StepResults::final_observation, "row"_a,
            "A copy of the last observation of the episode that ended in a row.");
-  py::class_<Batch>(m, "AtariBatch", kAtariBatchDoc)
+  bind_class<Batch>(m, "AtariBatch", kAtariBatchDoc,
+                    "store what snapshot() returns, and restore() it into others of the same settings")
       .def(py::init([](const std::string& game, const py::bytes& rom, const py::object& num_envs,
                        const py::object& num_threads, const py::object& first_cpu, const std::string& simd,
                        const py::object& copy, bool remembers_resets, const py::KWArgs<py::object>& settings) {

@@ -177,6 +177,13 @@ class Console {
   std::unique_ptr<GameConsole> console_;
 };
 
+}  // namespace
+
+template <>
+inline constexpr bool is_bound_class<Console> = true;
+
+namespace {
+
 py::dict describe_game(const Game& game) {
   const auto actions = [](std::span<const Action> list) {
     py::list out;
@@ -235,7 +242,8 @@ void bind_console(py::module_& m) {
         return games;
       },
       "The facts known about each game, by name.");
-  py::class_<Console>(m, "Console", kConsoleDoc)
+  bind_class<Console>(m, "Console", kConsoleDoc,
+                      "store what snapshot() returns, and restore() it into another Console of the game")
       .def(py::init<const std::string&, const py::bytes&, std::int64_t, double, std::int64_t,
                     std::optional<std::int64_t>, std::optional<std::int64_t>, const std::optional<std::string>&>(),
            "game"_a, "rom"_a, py::kw_only(), "random_seed"_a, "repeat_action_probability"_a = 0.25,

@@ -10,6 +10,9 @@
 namespace rndfast::bindings {
 using namespace py::literals;
 
+template <>
+inline constexpr bool is_bound_class<DiscountedReturnFilter> = true;
+
 namespace {
 
 constexpr const char* kFilterDoc = R"(Discounted sums of intrinsic rewards, one filter per environment.
@@ -93,7 +96,8 @@ void set_carry(DiscountedReturnFilter& filter, const ArrayArg<double>& carry) {
 }  // namespace
 
 void bind_discounted_return_filter(py::module_& m) {
-  py::class_<DiscountedReturnFilter>(m, "DiscountedReturnFilter", kFilterDoc)
+  bind_class<DiscountedReturnFilter>(m, "DiscountedReturnFilter", kFilterDoc,
+                                     "store its carry, and assign it to that of a new one")
       .def(py::init(&make_filter), "num_envs"_a, py::kw_only(), "gamma"_a = 0.99, "direction"_a = "forward")
       .def("update", &update, "rewards"_a, kUpdateDoc)
       .def_property("carry", &carry, &set_carry,

@@ -8,6 +8,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "rndfast/learner/frame_gather.hpp"
 
 namespace rndfast::bindings {
@@ -131,7 +132,7 @@ void gather_stacks_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<std
   void* const out_data = out_array.mutable_data();
   const bool is_float = out_array.dtype().equal(py::dtype::of<float>());
   const auto gather = [&](auto* out_pixels) {
-    const py::gil_scoped_release no_gil;  // only the views are touched
+    const GilRelease no_gil;  // only the views are touched
     gather_stacks(store, valid_view, indices_view, static_cast<std::size_t>(stack_size), out_pixels, *pool,
                   check_signals);
   };
@@ -190,7 +191,7 @@ void normalize_frames_into(const ArrayArg<std::uint8_t>& frames, const ArrayArg<
       .mean_high = mean_high, .mean_low = mean_low, .inverse_std = inverse_std, .clip = static_cast<float>(clip)};
   void* const out_data = out_array.mutable_data();
   const bool is_float = out_array.dtype().equal(py::dtype::of<float>());
-  const py::gil_scoped_release no_gil;  // only the views are touched
+  const GilRelease no_gil;  // only the views are touched
   if (is_float) {
     normalize_frames(store, indices_view, statistics, static_cast<float*>(out_data), *pool, check_signals);
   } else {

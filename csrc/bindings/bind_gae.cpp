@@ -3,6 +3,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "rndfast/learner/gae.hpp"
 
 namespace rndfast::bindings {
@@ -89,7 +90,7 @@ py::array_t<float> gae(const ArrayArg<float>& rewards, const ArrayArg<float>& va
   const auto next_value_view = view_flat<float>(next_value_array);
   const auto out_view = write_view_2d(out);
   {
-    const py::gil_scoped_release no_gil;  // only the views are touched
+    const GilRelease no_gil;  // only the views are touched
     compute_gae(rewards_view, values_view, next_value_view, terminated_view, truncated_view, final_values_view,
                 out_view, {.gamma = gamma, .gae_lambda = gae_lambda});
   }

@@ -9,6 +9,7 @@
 
 #include "array.hpp"
 #include "bindings.hpp"
+#include "gil.hpp"
 #include "rndfast/learner/running_moments.hpp"
 
 namespace rndfast::bindings {
@@ -68,6 +69,13 @@ struct Moments {
   std::shared_ptr<ThreadPool> pool;
 };
 
+}  // namespace
+
+template <>
+inline constexpr bool is_bound_class<Moments> = true;
+
+namespace {
+
 constexpr py::ssize_t kMaxSize = py::ssize_t{1} << 40;  // elements; more could not be allocated, and sizes overflow
 
 Shape parse_shape(const py::object& object) {
@@ -115,7 +123,7 @@ void update(Moments& self, const ArrayArg<void>& batch) {
   const bool is_uint8 = array.dtype().equal(py::dtype::of<std::uint8_t>());
   RunningMoments merged = self.moments;  // replaced as a whole at the end: an interrupted update leaves no trace
   {
-    const py::gil_scoped_release no_gil;  // only `merged`, the pool and the array's memory are touched
+    const GilRelease no_gil;  // only `merged`, the pool and the array's memory are touched
     if (is_uint8) {
       merged.update(view_flat<std::uint8_t>(array), *self.pool, check_signals);
     } else {
@@ -159,7 +167,8 @@ void set_state(Moments& self, double count, const ArrayArg<double>& mean, const 
 }  // namespace
 
 void bind_running_moments(py::module_& m) {
-  py::class_<Moments>(m, "RunningMoments", kMomentsDoc)
+  bind_class<Moments>(m, "RunningMoments", kMomentsDoc,
+                      "store its count, mean and m2, and give them to set_state() of a new one")
       .def(py::init(&make_moments), "shape"_a, py::kw_only(), "prior_count"_a = 0.0, "pool"_a = py::none())
       .def("update", &update, "batch"_a, kUpdateDoc)
       .def("set_state", &set_state, py::kw_only(), "count"_a, "mean"_a, "m2"_a, kSetStateDoc)

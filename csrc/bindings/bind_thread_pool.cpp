@@ -48,7 +48,8 @@ std::shared_ptr<ThreadPool> resolve_pool(const OptionalPool& pool) {
 
 void bind_thread_pool(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(Span, start_ns, end_ns, thread, item);
-  py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool", kThreadPoolDoc)
+  bind_class<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool", kThreadPoolDoc,
+                                                      "its threads belong to this process: make one where it is used")
       .def(py::init(&make_thread_pool), "num_threads"_a = 0, py::kw_only(), "simd"_a = "auto")
       .def(
           "start_trace",

@@ -10,10 +10,14 @@
 #include <span>
 #include <string>
 
+#include "bound_class.hpp"
 #include "rndfast/common/thread_pool.hpp"
 #include "rndfast/games/game.hpp"
 
 namespace rndfast::bindings {
+
+template <>
+inline constexpr bool is_bound_class<ThreadPool> = true;
 
 /// A `pool` argument, None by default.
 using OptionalPool = std::optional<std::shared_ptr<ThreadPool>>;
@@ -52,3 +56,18 @@ void bind_frame_gather(pybind11::module_& m);
 void bind_area_resize(pybind11::module_& m);
 
 }  // namespace rndfast::bindings
+
+namespace pybind11::detail {
+
+/// As bound_class.hpp has it for a reference.
+template <>
+class type_caster<std::shared_ptr<rndfast::ThreadPool>>
+    : public copyable_holder_caster<rndfast::ThreadPool, std::shared_ptr<rndfast::ThreadPool>> {
+ public:
+  bool load(handle source, bool convert) {
+    rndfast::bindings::require_initialized(source, typeinfo);
+    return copyable_holder_caster::load(source, convert);
+  }
+};
+
+}  // namespace pybind11::detail

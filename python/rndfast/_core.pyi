@@ -26,6 +26,10 @@ class ThreadPool:
     """
     def __init__(self, num_threads: typing.SupportsInt | typing.SupportsIndex = 0, *, simd: str = 'auto') -> None:
         ...
+    def __reduce__(self) -> str:
+        """
+        Refuse to be pickled or copied.
+        """
     def start_trace(self, max_spans: typing.SupportsInt | typing.SupportsIndex) -> None:
         """
         Begin to note what each thread works on and when: the next ``max_spans`` pieces of work.
@@ -65,6 +69,10 @@ class Console:
     """
     def __init__(self, game: str, rom: bytes, *, random_seed: typing.SupportsInt | typing.SupportsIndex, repeat_action_probability: typing.SupportsFloat | typing.SupportsIndex = 0.25, max_num_frames_per_episode: typing.SupportsInt | typing.SupportsIndex = 0, mode: typing.SupportsInt | typing.SupportsIndex | None = None, difficulty: typing.SupportsInt | typing.SupportsIndex | None = None, scheme: str | None = None) -> None:
         ...
+    def __reduce__(self) -> str:
+        """
+        Refuse to be pickled or copied.
+        """
     def act(self, action: typing.SupportsInt | typing.SupportsIndex, paddle_strength: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> int:
         """
         Hold an action for one frame.
@@ -171,6 +179,10 @@ class StepResults:
     """
     What one step or observation gave.
     """
+    def __reduce__(self) -> str:
+        """
+        Refuse to be pickled or copied.
+        """
     def column(self, name: str) -> numpy.ndarray:
         """
         ``(n,)``, of each environment; ``ram`` is ``(n, 128)``.
@@ -201,6 +213,10 @@ class AtariBatch:
     """
     def __init__(self, game: str, rom: bytes, *, num_envs: typing.Any, num_threads: typing.Any = 0, thread_affinity_offset: typing.Any = -1, simd: str = 'auto', copy: typing.Any = True, remembers_resets: bool = True, **kwargs: typing.Any) -> None:
         ...
+    def __reduce__(self) -> str:
+        """
+        Refuse to be pickled or copied.
+        """
     def copy_state(self, out: numpy.typing.NDArray[numpy.uint8]) -> None:
         """
         The same, but for the sum that `add_snapshot_sum` adds, into ``(snapshot_bytes,)`` uint8.
@@ -304,6 +320,10 @@ class RunningMoments:
     """
     def __init__(self, shape: typing.Any, *, prior_count: typing.SupportsFloat | typing.SupportsIndex = 0.0, pool: ThreadPool | None = None) -> None:
         ...
+    def __reduce__(self) -> str:
+        """
+        Refuse to be pickled or copied.
+        """
     def set_state(self, *, count: typing.SupportsFloat | typing.SupportsIndex, mean: numpy.typing.NDArray[numpy.float64], m2: numpy.typing.NDArray[numpy.float64]) -> None:
         """
         Replace the state, to resume.
@@ -378,6 +398,10 @@ class DiscountedReturnFilter:
     """
     def __init__(self, num_envs: typing.SupportsInt | typing.SupportsIndex, *, gamma: typing.SupportsFloat | typing.SupportsIndex = 0.99, direction: str = 'forward') -> None:
         ...
+    def __reduce__(self) -> str:
+        """
+        Refuse to be pickled or copied.
+        """
     def update(self, rewards: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
         """
         Filter one rollout.

@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "rndfast/common/start_thread.hpp"
+
 namespace rndfast {
 namespace {
 
@@ -28,7 +30,8 @@ ThreadPool::ThreadPool(std::size_t num_threads, SimdLevel simd_level)
   shared_->workers.reserve(num_threads_ - 1);
   try {
     for (std::size_t index = 1; index < num_threads_; ++index) {
-      shared_->workers.emplace_back([&shared = *shared_, index] { work(shared, index); });
+      shared_->workers.push_back(
+          start_thread(index - 1, num_threads_ - 1, [&shared = *shared_, index] { work(shared, index); }));
     }
   } catch (...) {
     join_workers();  // the system refused a thread: end those that did start, then report it
@@ -56,11 +59,16 @@ void ThreadPool::require_owner() const {
 void ThreadPool::run(std::size_t count, Task task, Poll poll) {
   require_owner();
   Shared& shared = *shared_;
-  const std::lock_guard caller_lock(shared.caller_mutex);
   const Loop loop{.count = count, .num_shares = count > 1 ? num_threads_ : 1, .task = task};
-  shared.stopped.store(false, std::memory_order_relaxed);
 
   std::unique_lock lock(shared.mutex);
+  while (!shared.caller_left.wait_for(lock, kPollInterval, [&] { return !shared.has_caller; })) {
+    lock.unlock();
+    poll();
+    lock.lock();
+  }
+  shared.has_caller = true;
+  shared.stopped.store(false, std::memory_order_relaxed);
   const bool is_traced = shared.spans.is_on();
   if (loop.num_shares > 1) {
     shared.loop = &loop;
@@ -82,6 +90,8 @@ void ThreadPool::run(std::size_t count, Task task, Poll poll) {
     }
     lock.lock();
   }
+  shared.has_caller = false;
+  shared.caller_left.notify_one();
   if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
 }
 

@@ -30,7 +30,8 @@ class ThreadPool {
   /// Called on the calling thread about every 50 ms; throws to abandon the loop (Ctrl-C).
   using Poll = FunctionRef<void()>;
 
-  /// `num_threads` >= 1 counts the calling thread: 1 starts no worker. 0 means one per processor core.
+  /// `num_threads` >= 1 counts the calling thread: 1 starts no worker. 0 means one per processor core. Throws
+  /// std::runtime_error if the system refuses a thread.
   explicit ThreadPool(std::size_t num_threads, SimdLevel simd_level = detect_simd_level());
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -65,8 +66,9 @@ class ThreadPool {
 
   /// What all threads read and write. On the heap, so that a forked child can leave it alone (see the destructor).
   struct Shared {
-    std::mutex caller_mutex;  // held by the caller for the whole of run()
     std::mutex mutex;         // guards the members below
+    bool has_caller = false;  // which is in run()
+    std::condition_variable caller_left;
     std::condition_variable work_ready;
     std::condition_variable work_done;
     const Loop* loop = nullptr;

@@ -17,6 +17,7 @@
 
 #include "rndfast/common/fork_count.hpp"
 #include "rndfast/common/spin_lock.hpp"
+#include "rndfast/common/start_thread.hpp"
 
 namespace rndfast {
 namespace {
@@ -184,9 +185,11 @@ WorkerQueue::WorkerQueue(std::size_t num_threads, int first_cpu)
       shared_(std::make_unique<Shared>()) {
   shared_->num_threads = num_threads_;
   shared_->spins = num_threads_ <= num_cores();
+  shared_->workers.reserve(num_threads_);
   try {
     for (std::size_t index = 0; index < num_threads_; ++index) {
-      shared_->workers.emplace_back([&shared = *shared_, index] { work(shared, index); });
+      shared_->workers.push_back(
+          start_thread(index, num_threads_, [&shared = *shared_, index] { work(shared, index); }));
       if (first_cpu >= 0) pin(shared_->workers.back(), static_cast<std::size_t>(first_cpu) + index);
     }
   } catch (...) {

@@ -16,9 +16,15 @@ AtariBatch::AtariBatch(const Game& game, std::span<const std::uint8_t> rom, cons
     : plan_(game, rom, settings, level, remembers_resets),
       envs_(num_envs),
       has_ended_(num_envs),
+      has_started_(num_envs),
       frames_per_env_(plan_.observation_size() + (settings.ale_compatible ? plan_.pooled_size() : 0)),
       frames_(std::make_unique<std::uint8_t[]>(num_envs * frames_per_env_)),
       queue_(num_threads, first_cpu) {}
+
+void AtariBatch::require_started(std::size_t env) const {
+  if (has_started_[env] != 0) return;
+  throw std::runtime_error("env " + std::to_string(env) + " has not started: reset it with a seed first");
+}
 
 AtariEnv::Frames AtariBatch::frames_of(std::size_t env) const {
   std::uint8_t* const stack = frames_.get() + env * frames_per_env_;
@@ -30,6 +36,7 @@ void AtariBatch::start_reset(Call& call, std::span<const std::int64_t> env_ids, 
   call.kind_ = Call::Kind::kReset;
   call.env_ids_.assign(env_ids.begin(), env_ids.end());
   call.arguments_.assign(seeds.begin(), seeds.end());
+  for (const std::int64_t id : env_ids) has_started_[static_cast<std::size_t>(id)] = 1;
   call.job_ = queue_.submit(call, env_ids.size(), {}, WorkerQueue::Start::kAllButThread0);
 }
 
@@ -96,6 +103,7 @@ void AtariBatch::Call::step(std::size_t item) {
 }
 
 void AtariBatch::observe(std::size_t env, std::uint8_t* observation, StepRecord& record) const {
+  require_started(env);
   std::memcpy(observation, frames_of(env).stack, plan_.observation_size());
   record = {};
   record.env_id = static_cast<std::int32_t>(env);
@@ -103,6 +111,8 @@ void AtariBatch::observe(std::size_t env, std::uint8_t* observation, StepRecord&
 }
 
 void AtariBatch::render(std::size_t env, std::uint8_t* rgb) {
+  require_started(env);
+  if (!plan_.has_colors()) throw std::runtime_error("pictures are grey: make the environments with keeps_colors");
   GameConsole& console = envs_[env].console();
   const std::uint8_t* const last = console.picture(plan_.board(), 0);
   const bool pools = plan_.pools() && !envs_[env].is_at_start();
@@ -123,6 +133,7 @@ std::size_t AtariBatch::snapshot_bytes() const {
 }
 
 void AtariBatch::copy_state(std::span<std::uint8_t> out) {
+  for (std::size_t env = 0; env < envs_.size(); ++env) require_started(env);
   /// One environment for each item, so that the thread which has it in its core's caches copies it.
   struct Copy final : WorkerQueue::Task {
     Copy(const AtariBatch& copied, std::span<std::uint8_t> state) : batch(copied), out(state) {}
@@ -152,6 +163,7 @@ void AtariBatch::restore(std::span<const std::uint8_t> bytes) {
   unpack_snapshot(bytes, description(),
                   {{reinterpret_cast<std::uint8_t*>(envs_.data()), env_bytes()}, {frames_.get(), frame_bytes()}});
   for (std::size_t env = 0; env < envs_.size(); ++env) has_ended_[env] = envs_[env].has_ended() ? 1 : 0;
+  has_started_.assign(envs_.size(), 1);
 }
 
 }  // namespace rndfast

@@ -42,9 +42,11 @@ class AtariBatch {
   std::size_t num_threads() const { return queue_.num_threads(); }
   /// Whether the episode of an environment that is not under way has ended.
   bool has_ended(std::size_t env) const { return has_ended_[env] != 0; }
+  /// Throws std::runtime_error unless an environment has been seeded or restored. Until then it can only be reset,
+  /// with a seed.
+  void require_started(std::size_t env) const;
 
-  /// Begins to reset some environments; kUnseeded goes on with the present random stream. The first reset of each
-  /// must be seeded.
+  /// Begins to reset some environments; kUnseeded goes on with the present random stream.
   static constexpr std::int64_t kUnseeded = -1;
   void start_reset(Call& call, std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds);
 
@@ -59,6 +61,8 @@ class AtariBatch {
   std::vector<Span> take_trace() { return queue_.take_trace(); }
   /// Throws std::runtime_error in a process forked after construction.
   void require_owner() const { queue_.require_owner(); }
+
+  // Those below need environments that have started; see require_started().
 
   /// What one environment observes now, (stack_num, frame), and the state of its console.
   void observe(std::size_t env, std::uint8_t* observation, StepRecord& record) const;
@@ -85,6 +89,7 @@ class AtariBatch {
   EnvPlan plan_;
   std::vector<AtariEnv> envs_;
   std::vector<std::uint8_t> has_ended_;     // by environment, apart from the environments, to be read at a glance
+  std::vector<std::uint8_t> has_started_;   // likewise
   std::size_t frames_per_env_;              // bytes
   std::unique_ptr<std::uint8_t[]> frames_;  // (num_envs, frames_per_env_)
   WorkerQueue queue_;                       // last, so that the threads end first

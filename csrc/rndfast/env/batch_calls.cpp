@@ -2,6 +2,7 @@
 #include "rndfast/env/batch_calls.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ BatchCalls::BatchCalls(const Game& game, std::span<const std::uint8_t> rom, cons
 void BatchCalls::reset(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds, Poll poll) {
   std::unique_lock lock(mutex_);
   require_env_ids(env_ids);
+  require_seeds(env_ids, seeds);
   finish_all(lock, poll);
   CallPtr call = new_call();
   batch_.start_reset(*call, env_ids, seeds);
@@ -73,6 +75,17 @@ void BatchCalls::require_env_ids(std::span<const std::int64_t> env_ids) {
   }
 }
 
+void BatchCalls::require_seeds(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds) const {
+  constexpr std::int64_t kMaxSeed = std::numeric_limits<std::uint32_t>::max();
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    if (seeds[i] < AtariBatch::kUnseeded || seeds[i] > kMaxSeed) {
+      throw std::invalid_argument("seed of env " + std::to_string(env_ids[i]) + " must be in [-1, " +
+                                  std::to_string(kMaxSeed) + "], got " + std::to_string(seeds[i]));
+    }
+    if (seeds[i] == AtariBatch::kUnseeded) batch_.require_started(index_of(env_ids[i]));
+  }
+}
+
 void BatchCalls::require_actions(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions) const {
   const auto num_actions = static_cast<std::int64_t>(batch_.plan().actions().size());
   for (std::size_t i = 0; i < actions.size(); ++i) {
@@ -84,6 +97,7 @@ void BatchCalls::require_actions(std::span<const std::int64_t> env_ids, std::spa
 
 void BatchCalls::require_can_step(std::span<const std::int64_t> env_ids) const {
   for (const std::int64_t id : env_ids) {
+    batch_.require_started(index_of(id));
     if (is_under_way_[index_of(id)] != 0) {
       throw std::runtime_error("env " + std::to_string(id) +
                                " is still under way: call recv() before stepping it again");
@@ -131,8 +145,12 @@ BatchCalls::Memory BatchCalls::finish_first(std::unique_lock<std::mutex>& lock, 
   calls_.pop_front();
   for (const std::int64_t id : first.call->env_ids()) is_under_way_[index_of(id)] = 0;
   old_calls_.push_back(std::move(first.call));
-  if (error) std::rethrow_exception(error);
-  return std::move(first.memory);
+  Memory memory = std::move(first.memory);
+  if (error) {
+    forget(lock, std::move(memory));
+    std::rethrow_exception(error);
+  }
+  return memory;
 }
 
 /// Waits for a reset that goes on by itself.
@@ -141,7 +159,14 @@ void BatchCalls::finish_resets(std::unique_lock<std::mutex>& lock, Poll poll) {
 }
 
 void BatchCalls::finish_all(std::unique_lock<std::mutex>& lock, Poll poll) {
-  while (!calls_.empty()) finish_first(lock, poll);
+  while (!calls_.empty()) forget(lock, finish_first(lock, poll));
+}
+
+/// Without the lock: who owns the memory may have to wait for another thread, which may want the lock.
+void BatchCalls::forget(std::unique_lock<std::mutex>& lock, Memory memory) {
+  lock.unlock();
+  memory.reset();
+  lock.lock();
 }
 
 }  // namespace rndfast

@@ -61,6 +61,7 @@ class BatchCalls {
   };
 
   void require_env_ids(std::span<const std::int64_t> env_ids);
+  void require_seeds(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> seeds) const;
   void require_actions(std::span<const std::int64_t> env_ids, std::span<const std::int64_t> actions) const;
   void require_can_step(std::span<const std::int64_t> env_ids) const;
   CallPtr new_call();
@@ -68,6 +69,7 @@ class BatchCalls {
   Memory finish_first(std::unique_lock<std::mutex>& lock, Poll poll);
   void finish_resets(std::unique_lock<std::mutex>& lock, Poll poll);
   void finish_all(std::unique_lock<std::mutex>& lock, Poll poll);
+  static void forget(std::unique_lock<std::mutex>& lock, Memory memory);
 
   mutable std::mutex mutex_;                // guards the members below, but not the batch
   std::vector<std::uint8_t> is_under_way_;  // by environment

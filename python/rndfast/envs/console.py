@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rndfast import _core
 from rndfast.envs.games import parse_game, rom_path
 
@@ -66,6 +68,10 @@ class Console(_core.Console):
         return twin
 
     __copy__ = clone
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Console:
+        """Return a `clone`: nothing in a console is shared."""
+        return self.clone()
 
     def __reduce__(self) -> str:
         """Refuse to be pickled: `snapshot` gives bytes that can be."""

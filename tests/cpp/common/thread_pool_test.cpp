@@ -172,6 +172,24 @@ TEST_CASE("a trace has a span for each thread's share of a loop, within the time
   }
 }
 
+TEST_CASE("a caller that waits for another one's loop can be interrupted") {
+  ThreadPool pool(2);
+  std::atomic<bool> is_running = false;
+  std::atomic<bool> may_end = false;
+  std::thread other([&] {
+    pool.run(2, [&](std::size_t) {
+      is_running = true;
+      while (!may_end) std::this_thread::yield();
+    });
+  });
+  while (!is_running) std::this_thread::yield();
+  const auto interrupt = [] { throw std::runtime_error("interrupted"); };
+  CHECK_THROWS_WITH_AS(pool.run(1, [](std::size_t) {}, interrupt), "interrupted", std::runtime_error);
+  may_end = true;
+  other.join();
+  CHECK(count_runs(pool, 9) == std::vector<int>(9, 1));
+}
+
 TEST_CASE("pools come and go") {
   for (int repeat = 0; repeat < 200; ++repeat) {
     ThreadPool pool(1 + static_cast<std::size_t>(repeat) % 8);
