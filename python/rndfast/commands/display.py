@@ -45,6 +45,8 @@ def plain_line(metrics: Metrics, total_transitions: int) -> str:
     shares = ", ".join(f"{name} {share:.0%}" for name, share in phase_shares(metrics).items())
     frames_per_s = metrics["perf/emulated_frames_per_s"]  # of Atari alone
     frames = "" if frames_per_s is None else f" = {number(frames_per_s)} emulated frames/s"
+    num_alarms = metrics.get("health/alarms")
+    alarms = f" | alarms: {num_alarms}" if num_alarms else ""
     return (
         f"{metrics['transitions']:,} of {total_transitions:,} transitions"
         f" | {number(metrics['charts/SPS'])} transitions/s{frames}"
@@ -53,6 +55,7 @@ def plain_line(metrics: Metrics, total_transitions: int) -> str:
         f" | intrinsic {number(metrics.get('rnd/intrinsic_reward'))}"
         f" | losses {shown_losses}"
         f" | {shares}"
+        f"{alarms}"
         f" | {time_left(metrics, total_transitions)} left"
     )
 
@@ -87,6 +90,7 @@ def live_table(metrics: Metrics, config: Config) -> Group:
         "rooms found": number(metrics["rnd/rooms"]),
         "intrinsic reward": number(metrics.get("rnd/intrinsic_reward")),
         "prediction error": number(metrics.get("rnd/prediction_error")),
+        "alarms": number(metrics.get("health/alarms")),
     }
     shown_losses = {
         name.replace("_", " "): number(value) for name, value in losses(metrics).items()

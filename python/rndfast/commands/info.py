@@ -12,6 +12,7 @@ from rndfast.envs.games import GAMES, env_id
 from rndfast.envs.rooms import NEVER
 from rndfast.learner.agent import EXPERIENCE
 from rndfast.runs.agent_file import read_agent
+from rndfast.runs.alarms import find_alarms
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.compute import usable_cores
@@ -67,6 +68,8 @@ def describe_run(run_dir: Path) -> None:
     )
     for key, value in (rows[-1] if rows else {}).items():
         console.print(f"  {key:32} {number(value)}")
+    for alarm in find_alarms(rows, config.ppo.rollout_steps):
+        console.print(str(alarm))
     damaged = []
     newest: Checkpoint | None = None
     for path in list_checkpoints(run_dir / "checkpoints"):

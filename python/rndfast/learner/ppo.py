@@ -21,6 +21,9 @@ from rndfast.learner.rnd import draw_predictor_mask
 from rndfast.learner.rollout import Rollout
 from rndfast.runtime.processes import Ranks
 
+# A feature of the target with a smaller variance over a rollout says nothing of where the agent is.
+DEAD_VARIANCE = 1e-6
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -243,6 +246,7 @@ def update(
         moments = RunningMoments(own[1].shape)
         ranks.merge_moments(moments, own)
         metrics["rnd/feature_variance"] = float(moments.var.mean())
+        metrics["health/dead_features"] = float((moments.var < DEAD_VARIANCE).mean())
     for name, value in metrics.items():
         require_finite(name, value)
     # last, so that the error names a loss that is not finite before the weights that it has spoilt

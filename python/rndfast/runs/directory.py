@@ -1,7 +1,8 @@
 """A run's directory: made for a new run, found for a resumed one, and written while it trains.
 
-It holds ``config.toml``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``machine.json``,
-which says what it was last trained on, and ``lock``, which the process that trains in it holds.
+It holds ``config.toml``, ``metrics.jsonl``, ``alarms.jsonl`` if there are any, ``tensorboard/``,
+``checkpoints/``, ``machine.json``, which says what it was last trained on, and ``lock``, which the
+process that trains in it holds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rndfast.config import Config, RunConfig, to_toml
+from rndfast.runs.alarms import Alarm, AlarmLog
 from rndfast.runs.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -165,17 +167,26 @@ class RunRecorder:
         self._interruption = interruption
         self._last_state = state  # what a failure in the next rollout cannot touch
         self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), self._transitions)
+        self._alarms = AlarmLog(config.run.run_dir, config.ppo.rollout_steps)
         self._save()
 
     @property
     def _transitions(self) -> int:
         return int(self._last_state["transitions"])
 
-    def record(self, metrics: Metrics, state: dict[str, Tensor]) -> None:
-        """End a rollout: write its metrics, and a checkpoint of the state if one is due."""
+    def record(self, metrics: Metrics, state: dict[str, Tensor]) -> list[Alarm]:
+        """End a rollout: write its metrics, and a checkpoint of the state if one is due.
+
+        The metrics are given ``health/alarms``, the number of alarms so far.
+
+        Returns:
+            The alarms that this rollout raises.
+        """
         run = self._config.run
         with self._interruption.shielded():
             self._last_state = state
+            new_alarms = self._alarms.add(metrics)
+            metrics["health/alarms"] = len(self._alarms.raised)
             self._metrics.write(metrics)
             num_rollouts = self._transitions // self._config.rollout_transitions
             is_last = self._transitions >= run.total_transitions
@@ -184,6 +195,7 @@ class RunRecorder:
                 mean = state["obs_moments.mean"]
                 if mean.ndim == 3 and float(state["obs_moments.count"]) >= 1:  # of images
                     self._metrics.write_image("rnd/observation_mean", mean, self._transitions)
+        return new_alarms
 
     def _save(self) -> None:
         save_checkpoint(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import resource
 import statistics
 import sys
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from rndfast.config import Config
 from rndfast.envs.rooms import NEVER, earliest_visits
@@ -57,6 +60,7 @@ def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
     returns = [value for episodes, _ in parts for value in episodes.returns]
     clipped = [value for episodes, _ in parts for value in episodes.clipped_returns]
     lengths = [value for episodes, _ in parts for value in episodes.lengths_steps]
+    num_truncated = sum(episodes.num_truncated for episodes, _ in parts)
     rooms = [value for episodes, _ in parts for value in episodes.rooms]
     found = earliest_visits([first_visits for _, first_visits in parts]) != NEVER
     return {
@@ -65,6 +69,7 @@ def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
         "charts/episodic_return_max": max(returns, default=None),
         "charts/episodic_clipped_return": statistics.fmean(clipped) if clipped else None,
         "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
+        "charts/truncated_episodes": num_truncated / len(returns) if returns else None,
         "charts/episodic_rooms": statistics.fmean(rooms) if rooms else None,
         "charts/episodic_rooms_max": max(rooms, default=None),
         "rnd/rooms": int(found.sum()) or None,
@@ -119,6 +124,36 @@ def reward_metrics(
             math.sqrt(float(agent.bonus.return_moments.var)) if agent.bonus is not None else None
         ),
     }
+
+
+def unit_metrics(agent: Agent) -> Metrics:
+    """Share of the units with ReLUs that nothing in the last minibatch has made active.
+
+    None where a network has none. The same on all ranks, as the gradients are.
+    """
+    return {
+        "health/dead_policy_units": dead_share(agent.policy.trunk),
+        "health/dead_predictor_units": (
+            dead_share(agent.bonus.networks.predictor.layers) if agent.bonus is not None else None
+        ),
+    }
+
+
+def dead_share(layers: nn.Sequential) -> float | None:
+    """Share of the units before a ReLU whose bias has a gradient of exactly 0.
+
+    A gradient reaches a unit's bias only by observations that make the unit active, so that the
+    biases alone, a few hundred numbers, say which units are dead. Units of convolutions are
+    channels.
+    """
+    gradients = [
+        layer.bias.grad
+        for layer, activation in itertools.pairwise(layers)
+        if isinstance(activation, nn.ReLU)
+    ]
+    if not gradients:
+        return None
+    return float((torch.cat(gradients) == 0).float().mean())
 
 
 def value_metrics(

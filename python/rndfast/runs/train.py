@@ -23,6 +23,7 @@ from rndfast.runs.figures import (
     reward_metrics,
     room_metrics,
     time_metrics,
+    unit_metrics,
     value_metrics,
 )
 from rndfast.runs.metrics import Metrics
@@ -129,13 +130,15 @@ def train(
                     **reward_metrics(agent, ext_rewards, raw_int_rewards, int_rewards, ranks),
                     **value_metrics(rollout, advantages, config.ppo.streams, ranks),
                     **update_metrics,
+                    **unit_metrics(agent),
                     **time_metrics(timeline.take_seconds(), config),
                 }
                 rollout.carry_over()
                 backend.carry_over()
                 state = states.take()
                 if recorder is not None:
-                    recorder.record(metrics, state)
+                    for alarm in recorder.record(metrics, state):
+                        say(str(alarm))
                     view(metrics)
     return run.run_dir
 
