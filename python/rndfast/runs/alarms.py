@@ -138,7 +138,7 @@ RULES = (
         "rounding",
     ),
     Rule(
-        "predictor_exploding", PREDICTOR, unlearnt_part, "above", 10, 10,
+        "predictor_exploding", PREDICTOR, unlearnt_part, "above", 10, 3,
         "the predictor does far worse than a constant: it diverges",
     ),
     Rule(

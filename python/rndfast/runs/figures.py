@@ -150,6 +150,9 @@ def dead_share(layers: nn.Sequential) -> float | None:
         layer.bias.grad
         for layer, activation in itertools.pairwise(layers)
         if isinstance(activation, nn.ReLU)
+        and isinstance(layer, nn.Linear | nn.Conv2d)
+        and layer.bias is not None
+        and layer.bias.grad is not None
     ]
     if not gradients:
         return None
