@@ -320,6 +320,7 @@ def test_where_lost_lives_end_episodes_whole_games_are_counted(reward_clipping: 
                     expected.returns.append(float(rewards.sum()))
                     expected.clipped_returns.append(float(clipped.sum()))
                     expected.lengths_steps.append(t + 1 - begun[n])
+                    expected.truncated.append(True)
                     begun[n] = t + 1
             assert rollout.episodes == expected
             num_games += len(expected.returns)
@@ -362,6 +363,7 @@ def test_games_of_several_lives_are_those_that_ale_py_plays() -> None:
                     expected.returns.append(sum(rewards))
                     expected.clipped_returns.append(float(np.sign(rewards).sum()))
                     expected.lengths_steps.append(len(rewards))
+                    expected.truncated.append(False)
                     rewards = []
                     oracle.reset_game()
                 elif oracle.lives() < num_lives:

@@ -168,7 +168,7 @@ def test_a_single_value_head_that_collapses(tmp_path: Path) -> None:
     def kill(agent: Agent) -> None:
         last = agent.policy.trunk[-2]
         assert isinstance(last, nn.Linear)
-        last.bias -= 1e4
+        last.bias.sub_(1e4)
 
     ppo = {"two_value_heads": False, "ext_gamma": 0.99, "int_gamma": 0.99}
     config = run_of(tmp_path / "run", PeriodicEnv(), 50, kill, ppo=ppo)

@@ -27,7 +27,7 @@ class EpisodeStatistics:
     returns: list[float] = field(default_factory=list)  # unclipped extrinsic return
     clipped_returns: list[float] = field(default_factory=list)  # of the rewards trained on
     lengths_steps: list[int] = field(default_factory=list)
-    num_truncated: int = 0  # that a limit of steps cut off
+    truncated: list[bool] = field(default_factory=list)  # cut off by a limit of steps
     rooms: list[int] = field(default_factory=list)  # numbers of them; none where a game has none
 
 
@@ -131,7 +131,7 @@ class Rollout:
         games = self.episodes
         games.returns += returns[is_over].tolist()
         games.lengths_steps += lengths[is_over].tolist()
-        games.num_truncated += int(np.count_nonzero(self.truncated[t, envs] & is_over))
+        games.truncated += self.truncated[t, envs][is_over].tolist()
         games.clipped_returns += clipped_returns[is_over].tolist()
         for of_game in (returns, lengths, clipped_returns):
             of_game[is_over] = 0

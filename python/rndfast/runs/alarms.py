@@ -251,4 +251,4 @@ class AlarmLog(AlarmWatch):
 
     def _write(self) -> None:
         lines = [json.dumps(alarm._asdict()) + "\n" for alarm in self.raised]
-        replace_durably(self._path, "".join(lines))
+        replace_durably(self._path, "".join(lines).encode())

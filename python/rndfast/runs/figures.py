@@ -60,7 +60,7 @@ def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
     returns = [value for episodes, _ in parts for value in episodes.returns]
     clipped = [value for episodes, _ in parts for value in episodes.clipped_returns]
     lengths = [value for episodes, _ in parts for value in episodes.lengths_steps]
-    num_truncated = sum(episodes.num_truncated for episodes, _ in parts)
+    truncated = [value for episodes, _ in parts for value in episodes.truncated]
     rooms = [value for episodes, _ in parts for value in episodes.rooms]
     found = earliest_visits([first_visits for _, first_visits in parts]) != NEVER
     return {
@@ -69,7 +69,7 @@ def episode_metrics(rollout: Rollout, ranks: Ranks) -> Metrics:
         "charts/episodic_return_max": max(returns, default=None),
         "charts/episodic_clipped_return": statistics.fmean(clipped) if clipped else None,
         "charts/episodic_length": statistics.fmean(lengths) if lengths else None,
-        "charts/truncated_episodes": num_truncated / len(returns) if returns else None,
+        "charts/truncated_episodes": statistics.fmean(truncated) if truncated else None,
         "charts/episodic_rooms": statistics.fmean(rooms) if rooms else None,
         "charts/episodic_rooms_max": max(rooms, default=None),
         "rnd/rooms": int(found.sum()) or None,
