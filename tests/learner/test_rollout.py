@@ -320,7 +320,7 @@ def test_where_lost_lives_end_episodes_whole_games_are_counted(reward_clipping: 
                     expected.returns.append(float(rewards.sum()))
                     expected.clipped_returns.append(float(clipped.sum()))
                     expected.lengths_steps.append(t + 1 - begun[n])
-                    expected.truncated.append(True)
+                    expected.truncated.append((t, n) not in TERMINATED)
                     begun[n] = t + 1
             assert rollout.episodes == expected
             num_games += len(expected.returns)
