@@ -219,6 +219,19 @@ def test_runs_without_rooms_episodes_or_checkpoints_have_a_page(tmp_path: Path) 
     assert "No episode was played: only Atari's games are played for a report." in text
 
 
+def test_alarms_are_told(run_dir: Path, page: Path, tmp_path: Path) -> None:
+    assert "There are none: the metrics show no sign" in Elements(page).text
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    metrics = copy / "metrics.jsonl"
+    row = json.loads(metrics.read_text().splitlines()[0]) | {"health/dead_features": 0.75}
+    metrics.write_text(f"{json.dumps(row)}\n" * 10)
+    output = tmp_path / "report.html"
+    assert main(["report", str(copy), "--output", str(output)]) == 0
+    text = " ".join(Elements(output).text.split())
+    assert "alarm dead_features at 24 transitions: health/dead_features is 0.75" in text
+
+
 def test_damaged_checkpoints_are_told(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run_dir, copy)

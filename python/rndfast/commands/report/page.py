@@ -29,6 +29,7 @@ from rndfast.commands.plot import (
 from rndfast.commands.report.episode import PlayedEpisode, play_episode
 from rndfast.commands.report.room_map import Room, rooms_of
 from rndfast.config import Config
+from rndfast.runs.alarms import find_alarms
 from rndfast.runs.checkpoint import CheckpointError, list_checkpoints, load_checkpoint
 from rndfast.runs.curves import Run, load_run
 from rndfast.runs.directory import MACHINE
@@ -136,6 +137,7 @@ def render(
         machine=machine(first.run_dir),
         phases=phases(first),
         settings=settings(first.config),
+        alarms=[text for group in groups for run in group.runs for text in alarms(run, groups)],
         checkpoints=checkpoints(first.run_dir),
         run_dirs=[str(run.run_dir) for group in groups for run in group.runs],
     )
@@ -216,6 +218,13 @@ def settings(config: Config) -> list[Setting]:
             differs = of_algorithm and value != paper
             rows.append(Setting(field.name, str(value), str(paper) if differs else None))
     return rows
+
+
+def alarms(run: Run, groups: Sequence[Group]) -> list[str]:
+    """What a run's metrics say has gone wrong; with the run's name, if there are others."""
+    num_runs = sum(len(group.runs) for group in groups)
+    place = f"{run.run_dir}: " if num_runs > 1 else ""
+    return [place + str(alarm) for alarm in find_alarms(run.rows, run.config.ppo.rollout_steps)]
 
 
 def checkpoints(run_dir: Path) -> list[tuple[str, str]]:
