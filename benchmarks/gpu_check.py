@@ -7,11 +7,11 @@ Everything on Montezuma's Revenge by the ``paper`` preset, in one command of a f
 - repeats: with ``--deterministic``, two runs are equal bit for bit, and so is one that was stopped
   and resumed; without, how far two runs are apart;
 - speed: an iteration's phases for each number format, with and without graphs, for other numbers of
-  environments and of threads; what the consoles make alone; with PyTorch's profiler, kernels in an
-  iteration and the share of it in which the GPU is busy;
-- training: for as long as ``--train-s`` says, with its curve.
+  environments and of threads; what the consoles make alone; what ``rndfast profile`` shows: kernels
+  in an iteration and the share of it in which the GPU is busy;
+- training: ``rndfast train`` for as long as ``--train-s`` says, with its curve and its memory.
 
-Usage: ``python benchmarks/gpu_check.py --output DIR [--budget-s 330] [--train-s 100]``
+Usage: ``python benchmarks/gpu_check.py --output DIR [--budget-s 350] [--train-s 120]``
 Prints one table and writes ``gpu_check.json``. ``benchmarks/README.md`` says how to run it on a
 machine without a network.
 """
@@ -22,7 +22,10 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -36,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rndfast.bench.bench import versions
+from rndfast.commands.profile import summary, trace_iteration
 from rndfast.config import Config
 from rndfast.envs.make import make_env
 from rndfast.learner.cpu import CpuBackend
@@ -45,11 +49,13 @@ from rndfast.learner.make import make_learner
 from rndfast.learner.observations import FrameStore
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect, start_episodes
+from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import load_newest_checkpoint
-from rndfast.runs.metrics import Metrics
+from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.train import train
 from rndfast.runtime.compute import open_compute, usable_cores
 from rndfast.runtime.hardware import hardware
+from rndfast.runtime.spans import device_use, longest_kernels
 from rndfast.runtime.timeline import PHASES
 
 Report = dict[str, Any]
@@ -262,55 +268,25 @@ def measure_consoles(config: Config, num_threads: int, num_steps: int) -> float:
     return num_steps * num_envs / seconds
 
 
-def profile_iteration(config: Config) -> Report:
-    """Kernels that ran in an iteration, and the share of the time in which the GPU was busy."""
-    with (
-        open_compute(config.run) as compute,
-        contextlib.closing(make_env(config, compute.num_threads)) as env,
-    ):
-        agent, rollout, backend = make_learner(config, env, compute)
-        start_episodes(env, rollout, backend, 1, compute.ranks)
-        assert agent.bonus is not None
-
-        def collecting() -> None:
-            collect(env, rollout, backend)
-
-        def learning() -> None:
-            assert agent.bonus is not None
-            raw = backend.intrinsic_rewards()
-            int_rewards = agent.bonus.scale(raw, rollout.int_return_filter, compute.ranks)
-            backend.update_obs_moments()
-            ext_rewards = rollout.clipped(rollout.rewards_raw)
-            advantages = compute_advantages(rollout, ext_rewards, int_rewards, config.ppo)
-            update(rollout, backend, advantages, config)
-
-        def observe(phase: Callable[[], None]) -> Report:
-            torch.cuda.synchronize()
-            activities = [torch.profiler.ProfilerActivity.CUDA]
-            with torch.profiler.profile(activities=activities) as profiler:
-                started = time.perf_counter()
-                phase()
-                torch.cuda.synchronize()
-                wall_s = time.perf_counter() - started
-            kernels = [e for e in profiler.events() if e.device_type.name == "CUDA"]
-            busy_s = sum(event.device_time for event in kernels) / 1e6
-            names: dict[str, float] = {}
-            for event in kernels:
-                names[event.name] = names.get(event.name, 0.0) + event.device_time / 1e3
-            longest = sorted(names.items(), key=lambda item: -item[1])[:12]
-            return {
-                "kernels": len(kernels),
-                "wall_s": wall_s,
-                "gpu_busy": busy_s / wall_s,
-                "longest_ms": {name[:80]: round(ms, 2) for name, ms in longest},
-            }
-
-        for _ in range(3):
-            collecting()
-            learning()
-            rollout.carry_over()
-            backend.carry_over()
-        return {"collect": observe(collecting), "learn": observe(learning)}
+def profile_iteration(config: Config, scratch: Path) -> Report:
+    """What ``rndfast profile`` shows of an iteration."""
+    console = Console(width=150, highlight=False)
+    spans, device_seconds = trace_iteration(config, scratch / "profiled", console)
+    for table in summary(spans):
+        console.print(table, "")
+    use = device_use(spans)
+    return {
+        "by_phase": {
+            name: {"kernels": of.kernels, "busy_s": of.busy_ns / 1e9, "wall_s": of.wall_ns / 1e9}
+            for name, of in use.items()
+        },
+        "gpu_busy_share": use["iteration"].busy_share,
+        "seconds_by_the_gpus_clock": device_seconds,
+        "longest_ms": {
+            kernel.name[:80]: round(kernel.total_ns / 1e6, 2)
+            for kernel in longest_kernels(spans, 20)
+        },
+    }
 
 
 def measure_speed(
@@ -321,16 +297,18 @@ def measure_speed(
     cores = usable_cores()
     variants: list[tuple[str, Config, int]] = [
         ("bfloat16", settings(base, run={"precision": "bfloat16"}), 20),
+        ("bfloat16, preset wide", settings(PRESETS["wide"], run={"device": "cuda"}), 6),
+        ("bfloat16, 8 threads", settings(base, run={"num_threads": 8}), 5),
         ("float32", settings(base, run={"precision": "float32"}), 6),
         ("tf32", settings(base, run={"precision": "tf32"}), 8),
         ("bfloat16, deterministic", settings(base, run={"deterministic": True}), 8),
         ("bfloat16, without graphs", settings(base, run={"graphs": False}), 4),
         ("bfloat16, recurrent", settings(base, ppo={"policy": "recurrent"}), 4),
     ]
-    for num_envs in (256, 512, 1024):
+    for num_envs in (256, 1024):
         wide = settings(base, env={"num_envs": num_envs}, rnd={"predictor_proportion": "auto"})
         variants.append((f"bfloat16, {num_envs} environments", wide, 5))
-    for num_threads in (1, 4, 8):
+    for num_threads in (1, 4):
         if num_threads < cores:
             few = settings(base, run={"num_threads": num_threads})
             variants.append((f"bfloat16, {num_threads} threads", few, 3))
@@ -339,7 +317,10 @@ def measure_speed(
         for threads in sorted({1, 4, 8, cores})
         if threads <= cores
     }
-    report["profile"] = profile_iteration(settings(base, run={"precision": "bfloat16"}))
+    with saying("profile", report):
+        chosen = settings(base, run={"precision": "bfloat16"})
+        report["profile"] = profile_iteration(chosen, scratch)
+    write()
     for name, config, num_iterations in variants:
         if not has_time(20):
             report["left_out"] = [*report.get("left_out", []), name]
@@ -352,26 +333,23 @@ def measure_speed(
 # --- training ---------------------------------------------------------------------------------
 
 
-class Enough(Exception):
-    """The time for training is over."""
-
-
 def measure_training(scratch: Path, seconds: float) -> Report:
-    """Train by the paper's settings for some time, after a shorter start of the statistics."""
-    rows: list[Metrics] = []
-    ends = time.perf_counter() + seconds
-    config = settings(Config(), rnd={"obs_norm_steps": 640}, run={"device": "cuda", "seed": 1})
+    """``rndfast train`` for some time, until Ctrl-C, in a process of its own, whose memory counts.
 
-    def keep(update: Metrics | str) -> None:
-        if not isinstance(update, str):
-            rows.append(update)
-        if time.perf_counter() > ends:
-            raise Enough
-
+    By the paper's settings, but for a shorter start of the statistics.
+    """
+    directory = scratch / "training"
+    command = [*(sys.executable, "-m", "rndfast", "train", "--run-dir", str(directory))]
+    command += ["--device", "cuda", "--seed", "1", "--obs-norm-steps", "640"]
     started = time.perf_counter()
-    with contextlib.suppress(Enough):
-        train(settings(config, run={"run_dir": scratch / "training"}), view=keep)
-    speeds = [float(row["charts/SPS"] or 0) for row in rows]
+    with (scratch / "training.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)  # it should not end
+        memory = memory_of(process.pid) if process.poll() is None else {}
+        process.send_signal(signal.SIGINT)
+        return_code = process.wait(30)
+    rows = read_metrics(directory / "metrics.jsonl")
     names = (
         "transitions",
         "charts/episodic_return",
@@ -384,11 +362,44 @@ def measure_training(scratch: Path, seconds: float) -> Report:
     )
     return {
         "seconds": time.perf_counter() - started,
+        "return_code_after_ctrl_c": return_code,
+        "said": (scratch / "training.log").read_text().splitlines()[:8],
         "transitions": rows[-1]["transitions"],
-        "median_transitions_per_s": statistics.median(speeds),
+        "transitions_saved": load_newest_checkpoint(directory / "checkpoints")[0].transitions,
+        "median_transitions_per_s": statistics.median(
+            float(row["charts/SPS"] or 0) for row in rows
+        ),
+        "median_s": {
+            phase: statistics.median(float(row[f"perf/{phase}_s"] or 0) for row in rows)
+            for phase in (*PHASES, "iteration")
+        },
         "best_return": max(float(row["charts/episodic_return_max"] or 0) for row in rows),
         "rooms": rows[-1]["rnd/rooms"],
+        "peak_memory_mib": rows[-1]["perf/peak_memory_mib"],
+        "memory_mib": memory,
         "curve": [{name: row[name] for name in names} for row in rows[:: max(1, len(rows) // 60)]],
+    }
+
+
+def memory_of(pid: int) -> Report:
+    """MiB of a process that are in use: by kind, and of the files that take the most."""
+    kinds: dict[str, int] = {}
+    files: dict[str, int] = {}
+    name = ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first, _, rest = line.partition(" ")
+        if "-" in first and not first.endswith(":"):  # a new range, whose file comes last
+            parts = line.split(maxsplit=5)
+            name = Path(parts[5]).name if len(parts) > 5 else "anonymous"
+        elif first in ("Rss:", "Anonymous:", "Locked:"):
+            kib = int(rest.split()[0])
+            kinds[first[:-1]] = kinds.get(first[:-1], 0) + kib
+            if first == "Rss:":
+                files[name] = files.get(name, 0) + kib
+    largest = sorted(files.items(), key=lambda item: -item[1])[:16]
+    return {
+        **{kind: round(kib / 1024) for kind, kib in kinds.items()},
+        "of": {file: round(kib / 1024) for file, kib in largest},
     }
 
 
@@ -429,8 +440,8 @@ def main() -> None:
     """Measure what the time allows, and write it down after each part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="directory for gpu_check.json")
-    parser.add_argument("--budget-s", type=float, default=330, help="seconds for all of it")
-    parser.add_argument("--train-s", type=float, default=100, help="seconds of them for training")
+    parser.add_argument("--budget-s", type=float, default=350, help="seconds for all of it")
+    parser.add_argument("--train-s", type=float, default=120, help="seconds of them for training")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         parser.exit(1, "gpu_check: torch sees no CUDA GPU here\n")
@@ -459,7 +470,7 @@ def main() -> None:
         left_s = ends - time.perf_counter()
         if left_s > 20:
             with saying("training", report):
-                report["training"] = measure_training(scratch, min(left_s - 10, train_s))
+                report["training"] = measure_training(scratch, min(left_s - 15, train_s))
     write()
     print_report(report)
 

@@ -19,11 +19,12 @@ from tests.commands.error_lines import error_of
 from tests.tiny import NUM_ENVS, SIDE, STEPS, tiny_config
 
 from rndfast.commands.main import main
-from rndfast.commands.profile import Phases, find_waits, merged, summary, thread_names
+from rndfast.commands.profile import find_waits, summary, thread_names
 from rndfast.config import to_toml
 from rndfast.envs.atari import AtariVectorEnv
 from rndfast.presets import PRESETS
-from rndfast.runtime.timeline import PHASE_THREAD, PHASES, Span, Timeline
+from rndfast.runtime.spans import Phases, merged
+from rndfast.runtime.timeline import DEVICE_THREAD, PHASE_THREAD, PHASES, Span, Timeline
 
 THREADS = 2
 Event = dict[str, Any]
@@ -238,6 +239,27 @@ def test_the_summary_adds_up() -> None:
         ["env", "worker", "10", "learn", "180.00", "0.1200"],
         ["env", "worker", "0", "env", "40.00", "0.0600"],
     ]
+
+
+def test_a_gpu_has_tables_of_its_own_and_is_no_thread() -> None:
+    stream = f"{DEVICE_THREAD} stream 7"
+    kernels = [
+        Span(name, stream, start * 10**6, end * 10**6)
+        for name, start, end in (("matmul", 90, 140), ("copy", 130, 150), ("matmul", 200, 260))
+    ]
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(*summary(SPANS + kernels))
+    rows = [line.split() for line in capture.get().splitlines()]
+    assert ["env", "1", "0.010", "10.0%"] in rows
+    assert ["learn", "2", "0.110", "55.0%"] in rows  # 50 of the first two, 60 of the third
+    assert ["iteration", "3", "0.120", "30.0%"] in rows
+    assert ["matmul", "2", "110.00"] in rows
+    assert ["copy", "1", "20.00"] in rows
+    with console.capture() as capture:
+        console.print(*summary(SPANS))
+    without = [line.split() for line in capture.get().splitlines()]
+    assert rows[: len(without)] == without
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ struct WorkerQueue::Shared {
 };
 
 void WorkerQueue::Shared::run_item(Job& job, std::size_t item, std::size_t thread_index) noexcept {
-  const bool records = is_traced.load(std::memory_order_relaxed);
+  const bool records = is_traced.load(std::memory_order_relaxed) && job.task->is_traced();
   const std::int64_t start_ns = records ? steady_now_ns() : 0;
   try {
     job.task->run(item);

@@ -36,6 +36,8 @@ class WorkerQueue {
     virtual void run(std::size_t item) = 0;
     /// What traces call an item.
     virtual std::uint32_t name_of(std::size_t item) const { return static_cast<std::uint32_t>(item); }
+    /// Whether traces show its items.
+    virtual bool is_traced() const { return true; }
   };
 
   class Job;

@@ -142,6 +142,7 @@ void AtariBatch::copy_state(std::span<std::uint8_t> out) {
       std::memcpy(out.data() + batch.env_bytes() + env * batch.frames_per_env_, batch.frames_of(env).stack,
                   batch.frames_per_env_);
     }
+    bool is_traced() const override { return false; }  // they are no steps
     const AtariBatch& batch;
     std::span<std::uint8_t> out;
   };

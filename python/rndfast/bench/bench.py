@@ -45,8 +45,9 @@ from rndfast.runs.train import train
 from rndfast.runtime.compute import open_compute, resolve_precision, resolved, usable_cores
 from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.spans import device_use
 from rndfast.runtime.terminal import open_console
-from rndfast.runtime.timeline import PHASES, Timeline
+from rndfast.runtime.timeline import PHASES, Span, Timeline
 
 OURS = "rndfast"
 PLAIN = "plain"
@@ -263,45 +264,67 @@ def torch_threads(num_threads: int) -> Iterator[None]:
 
 
 class _ClockedTimeline(Timeline):
-    """Notes our own clocks as well whenever ``train`` makes a row."""
+    """Notes our own clocks, and a GPU's, as well whenever ``train`` makes a row."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(times_device=True)
         self.moments: list[Cost] = []
+        self.device_seconds: list[dict[str, float]] = []
 
     def take_seconds(self) -> dict[str, float]:
         self.moments.append(Cost.now())
-        return super().take_seconds()
+        seconds = super().take_seconds()
+        self.device_seconds.append(self.take_device_seconds())
+        return seconds
 
 
 def measure_training(config: Config, rounds: int, plain_threads: int, view: View) -> Report:
     """Iterations of real training, and between them those of the plain learner.
 
-    The first iteration of each warms up.
+    The first iteration of each warms up; on a GPU, where graphs are captured in the second, the
+    second too. There a last one is traced.
     """
+    num_warm_up = 2 if config.run.device == "cuda" else 1
+    num_traced = 1 if config.run.device == "cuda" else 0
     timeline = _ClockedTimeline()
     rows: list[Metrics] = []
     plain_costs: list[Cost] = []
     pauses: list[Cost] = []  # the plain learner's turn after each row of metrics
+    spans: list[Span] = []
 
     def follow(update: Metrics | str) -> None:
         if isinstance(update, str):
             view(update)
             return
         rows.append(update)
+        if len(rows) > num_warm_up + rounds:
+            spans.extend(timeline.take_trace())
+            return
         start = Cost.now()
         with timeline.paused(), torch_threads(plain_threads):
             plain_costs.append(cost_of(lambda: next(plain)))
         pauses.append(Cost.since(start))
+        if num_traced and len(rows) == num_warm_up + rounds:
+            timeline.keeps_spans = True
+            timeline.start_trace()
 
-    total_transitions = (rounds + 1) * config.rollout_transitions
+    num_iterations = num_warm_up + rounds + num_traced
+    total_transitions = num_iterations * config.rollout_transitions
     run = dataclasses.replace(config.run, total_transitions=total_transitions)
     with contextlib.closing(plain_iterations(config)) as plain:
         train(dataclasses.replace(config, run=run), view=follow, timeline=timeline)
 
     # from row to row, as the phases: an iteration has the writing of the row before
-    costs = np.diff(timeline.moments, axis=0)[1:] - np.array(pauses[:-1])  # (rounds, clocks)
-    report = comparison({OURS: [Cost(*cost) for cost in costs.tolist()], PLAIN: plain_costs[1:]})
+    peak_memory = rows[0]["perf/peak_memory_mib"]  # later the plain learner's is in it
+    rows = rows[num_warm_up : num_warm_up + rounds]
+    moments = timeline.moments[num_warm_up : num_warm_up + rounds + 1]
+    costs = np.diff(moments, axis=0) - np.array(pauses[num_warm_up - 1 : -1])  # (rounds, clocks)
+    report = comparison(
+        {
+            OURS: [Cost(*cost) for cost in costs.tolist()],
+            PLAIN: plain_costs[num_warm_up : num_warm_up + rounds],
+        }
+    )
     walls = report[OURS]["wall_s"]
     transitions_per_s = config.rollout_transitions / walls["median"]
     return report | {
@@ -309,11 +332,31 @@ def measure_training(config: Config, rounds: int, plain_threads: int, view: View
         "transitions_per_cpu_s": config.rollout_transitions / report[OURS]["cpu_s"]["median"],
         "hours_to_the_papers_transitions": PAPER_TRANSITIONS / transitions_per_s / 3600,
         "phases_s": {
-            phase: figures([float(row[f"perf/{phase}_s"] or 0.0) for row in rows[1:]])
+            phase: figures([float(row[f"perf/{phase}_s"] or 0.0) for row in rows])
             for phase in PHASES
         },
+        **gpu_figures(timeline.device_seconds[num_warm_up + 1 :][:rounds], spans),
         "median_round": walls["rounds"].index(statistics.median_low(walls["rounds"])),
-        "peak_memory_mib": rows[0]["perf/peak_memory_mib"],
+        "peak_memory_mib": peak_memory,
+    }
+
+
+def gpu_figures(device_seconds: list[dict[str, float]], spans: list[Span]) -> Report:
+    """Of a GPU: each round's phases by its own clock, and what a traced iteration shows.
+
+    Args:
+        device_seconds: As of `Timeline.take_device_seconds`, of each round.
+        spans: A trace; empty without a GPU, of which nothing is returned then.
+    """
+    use = device_use(spans)
+    if not use:
+        return {}
+    return {
+        "gpu_phases_s": {
+            phase: figures([seconds[phase] for seconds in device_seconds]) for phase in PHASES
+        },
+        "gpu_kernels": use["iteration"].kernels,
+        "gpu_busy_share": use["iteration"].busy_share,
     }
 
 

@@ -57,6 +57,16 @@ def print_report(report: Report, console: Console) -> None:
             f"491.5 million take {training['hours_to_the_papers_transitions']:,.0f} hours"
         )
         console.print("  " + ", ".join(f"{phase} {duration(value)}" for phase, value in phases))
+        if "gpu_kernels" in training:
+            of_gpu = ", ".join(
+                f"{phase} {duration(value['median'])}"
+                for phase, value in training["gpu_phases_s"].items()
+                if value["median"] > 0
+            )
+            console.print(
+                f"  by the GPU's clock: {of_gpu}; {training['gpu_kernels']:,} kernels an "
+                f"iteration, busy {training['gpu_busy_share']:.0%} of it"
+            )
     console.print(f"most memory in training: {report['peak_memory_mib']:,.0f} MiB")
     console.print(place(report))
     load = report["hardware"]["load_average_1min"]
@@ -86,7 +96,9 @@ def place(report: Report) -> str:
     """Sizes and machine, in one line."""
     settings, hardware = report["settings"], report["hardware"]
     sizes = f"{settings['num_envs']} environments x {settings['rollout_steps']} steps"
-    where = hardware["gpu"] if settings["device"] == "cuda" else hardware["cpu"]
+    where = hardware["cpu"]
+    if settings["device"] == "cuda":
+        where = f"{hardware['gpu']} and {where}"
     return f"{sizes}, {settings['num_threads']} threads, {where}"
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import errno
-import itertools
 import json
 import os
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +24,16 @@ from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
 from rndfast.runtime.durable_files import replace_durably
 from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.spans import (
+    DeviceUse,
+    KernelTime,
+    Phases,
+    PhaseTime,
+    device_use,
+    is_of_device,
+    longest_kernels,
+    merged,
+)
 from rndfast.runtime.terminal import open_console
 from rndfast.runtime.timeline import MAX_SPANS, PHASE_THREAD, PHASES, Span, Timeline
 
@@ -33,6 +41,9 @@ from rndfast.runtime.timeline import MAX_SPANS, PHASE_THREAD, PHASES, Span, Time
 WARM_UP_ROLLOUTS = 1
 # The summary lists this many waits, the longest ones.
 LISTED_WAITS = 8
+# And this many kernels of a GPU, by so much of their names, which are long.
+LISTED_KERNELS = 12
+KERNEL_WIDTH = 70
 
 
 def profile(config: Config, output: Path) -> None:
@@ -66,19 +77,24 @@ def profile(config: Config, output: Path) -> None:
         Interruption(),
         tempfile.TemporaryDirectory(prefix=".rndfast-profile-", dir=output.parent) as directory,
     ):
-        spans = trace_iteration(config, Path(directory) / "run", console)
+        spans, device_seconds = trace_iteration(config, Path(directory) / "run", console)
         replace_durably(output, json.dumps(chrome_trace(spans, config)).encode())
     for table in summary(spans):
         console.print(table, "")
+    if device_seconds:
+        by_phase = ", ".join(f"{name} {s:.3f}" for name, s in device_seconds.items() if s > 0)
+        console.print(f"seconds of each phase by the GPU's clock: {by_phase}", "", soft_wrap=True)
     console.print(f"open {output} at https://ui.perfetto.dev or chrome://tracing", soft_wrap=True)
 
 
-def trace_iteration(config: Config, run_dir: Path, console: Console) -> list[Span]:
-    """Spans of one iteration of training, after others.
+def trace_iteration(
+    config: Config, run_dir: Path, console: Console
+) -> tuple[list[Span], dict[str, float]]:
+    """Spans of one iteration of training, after others; on a GPU, seconds by its clock too.
 
     It lasts, as in a run's metrics, from the end of one row of metrics to that of the next.
     """
-    timeline = Timeline(keeps_spans=True)
+    timeline = Timeline(keeps_spans=True, times_device=True)
     transitions = config.rollout_transitions
     config = dataclasses.replace(
         config,
@@ -92,6 +108,7 @@ def trace_iteration(config: Config, run_dir: Path, console: Console) -> list[Spa
         ),
     )
     spans: list[Span] = []
+    device_seconds: dict[str, float] = {}
 
     def view(update: Metrics | str) -> None:
         if isinstance(update, str):
@@ -99,12 +116,14 @@ def trace_iteration(config: Config, run_dir: Path, console: Console) -> list[Spa
         elif update["transitions"] == WARM_UP_ROLLOUTS * transitions:
             iteration_s = number(update["perf/iteration_s"])
             console.print(f"warmed up; the last iteration took {iteration_s} s, the next is traced")
+            timeline.take_device_seconds()
             timeline.start_trace()
         elif update["transitions"] == config.run.total_transitions:
             spans.extend(timeline.take_trace())
+            device_seconds.update(timeline.take_device_seconds())
 
     train(config, view=view, timeline=timeline)
-    return spans
+    return spans, device_seconds
 
 
 def chrome_trace(spans: list[Span], config: Config) -> dict[str, Any]:
@@ -152,42 +171,6 @@ def thread_names(spans: list[Span]) -> list[str]:
     return sorted(names, key=order)
 
 
-class PhaseTime(NamedTuple):
-    """Some time within one phase."""
-
-    phase: str
-    start_ns: int
-    end_ns: int
-
-
-class Phases:
-    """The phases of an iteration in turn, without gaps between them."""
-
-    def __init__(self, spans: list[Span]) -> None:
-        self.spans = [span for span in spans if span.thread == PHASE_THREAD]
-        self._starts = [span.start_ns for span in self.spans]
-        self.begin_ns = self._starts[0]
-        self.wall_ns = self.spans[-1].end_ns - self.begin_ns
-
-    def split(self, start_ns: int, end_ns: int) -> Iterator[PhaseTime]:
-        """Cut some time where phases meet."""
-        index = max(bisect.bisect_right(self._starts, start_ns) - 1, 0)
-        for phase in itertools.islice(self.spans, index, None):
-            if phase.start_ns >= end_ns:
-                break
-            start, end = max(start_ns, phase.start_ns), min(end_ns, phase.end_ns)
-            if end > start:
-                yield PhaseTime(phase.name, start, end)
-
-    def add_up(self, times: Iterable[tuple[int, int]]) -> dict[str, int]:
-        """Nanoseconds of some times in each phase."""
-        total_ns = dict.fromkeys(PHASES, 0)
-        for start_ns, end_ns in times:
-            for part in self.split(start_ns, end_ns):
-                total_ns[part.phase] += part.end_ns - part.start_ns
-        return total_ns
-
-
 class Wait(NamedTuple):
     """A thread has finished some work and gets none until its next, or until the phase ends."""
 
@@ -202,18 +185,22 @@ class Wait(NamedTuple):
 
 def summary(spans: list[Span]) -> list[Table]:
     """Where the time goes: by phase, by thread, and the longest waits."""
-    phases = Phases(spans)
+    phases, on_device = Phases(spans), device_use(spans)
+    on_host = [span for span in spans if not is_of_device(span)]
     work = {
-        thread: sorted((s for s in spans if s.thread == thread), key=lambda span: span.start_ns)
-        for thread in thread_names(spans)
+        thread: sorted((s for s in on_host if s.thread == thread), key=lambda span: span.start_ns)
+        for thread in thread_names(on_host)
         if thread != PHASE_THREAD
     }
     waits = sorted(find_waits(work, phases), key=lambda wait: wait.ns, reverse=True)
-    return [
+    tables = [
         phase_table(work, phases),
         thread_table(work, phases, waits),
         wait_table(waits[:LISTED_WAITS], phases),
     ]
+    if on_device:
+        tables += [device_table(on_device), kernel_table(longest_kernels(spans, LISTED_KERNELS))]
+    return tables
 
 
 def phase_table(work: dict[str, list[Span]], phases: Phases) -> Table:
@@ -250,7 +237,7 @@ def thread_table(work: dict[str, list[Span]], phases: Phases, waits: list[Wait])
     waited_ns: dict[str, int] = defaultdict(int)
     for wait in waits:
         waited_ns[wait.thread] += wait.ns
-    table = new_table("thread", "busy s", "share", "waits s", "pieces", "longest piece ms")
+    table = new_table("thread", "busy s", "share", "waits s", "spans", "longest ms")
     for thread, spans in work.items():
         busy_ns = sum(end - start for start, end in merged(spans))
         table.add_row(
@@ -277,25 +264,35 @@ def wait_table(waits: list[Wait], phases: Phases) -> Table:
     return table
 
 
+def device_table(on_device: dict[str, DeviceUse]) -> Table:
+    """One row for each phase in which a GPU was at work, and one for all."""
+    table = new_table("GPU in", "kernels", "busy s", "busy share")
+    for name, use in on_device.items():
+        if name == "iteration":
+            table.add_section()
+        if use.kernels > 0:
+            table.add_row(
+                name, f"{use.kernels:,}", f"{use.busy_ns / 1e9:.3f}", f"{use.busy_share:.1%}"
+            )
+    return table
+
+
+def kernel_table(kernels: list[KernelTime]) -> Table:
+    """One row for each of some kernels."""
+    table = new_table("longest kernels", "runs", "ms")
+    for kernel in kernels:
+        table.add_row(
+            kernel.name[:KERNEL_WIDTH], f"{kernel.num_runs:,}", f"{kernel.total_ns / 1e6:.2f}"
+        )
+    return table
+
+
 def new_table(*columns: str) -> Table:
     """An empty table whose first column is text and the others numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     return table
-
-
-def merged(spans: list[Span]) -> Iterator[tuple[int, int]]:
-    """Times at which at least one of the spans lasts."""
-    ordered = sorted((span.start_ns, span.end_ns) for span in spans)
-    start_ns, end_ns = ordered[0] if ordered else (0, 0)
-    for next_start_ns, next_end_ns in ordered[1:]:
-        if next_start_ns > end_ns:
-            yield start_ns, end_ns
-            start_ns = next_start_ns
-        end_ns = max(end_ns, next_end_ns)
-    if ordered:
-        yield start_ns, end_ns
 
 
 def find_waits(work: dict[str, list[Span]], phases: Phases) -> Iterator[Wait]:

@@ -48,10 +48,12 @@ class Rooms:
             The number of rooms of each game that ended.
         """
         visited, rows = self.visited[envs], np.arange(len(ended))
-        rooms = info["room"]
-        last_rooms = np.where(ended, info["final_info"]["room"], rooms) if ended.any() else rooms
-        visited[rows, last_rooms] = True
+        rooms, some_ended = info["room"], bool(ended.any())
+        last_rooms = np.where(ended, info["final_info"]["room"], rooms) if some_ended else rooms
         self.steps += np.bincount(last_rooms, minlength=256)
+        if not some_ended and visited[rows, rooms].all():  # nothing new, as in most steps
+            return []
+        visited[rows, last_rooms] = True
         num_rooms: list[int] = visited[is_over].sum(axis=1).tolist()
         visited[is_over] = False
         visited[rows, rooms] = True  # of the next game, where one ended

@@ -81,8 +81,11 @@ class Backend(Protocol):
         Until the next call actions go by the weights and statistics of now.
         """
 
+    def start_act(self, t: int, envs: slice) -> None:
+        """Begin to choose actions at observation ``t`` of a group, on a device of its own."""
+
     def act(self, t: int, envs: slice) -> NDArray[Any]:
-        """Choose actions at observation ``t`` of a group: ``(n,)`` or ``(n, K)``."""
+        """Choose them, or wait until they are chosen: ``(n,)`` or ``(n, K)``."""
 
     def final_values(self, t: int, n: int, observation: NDArray[Any]) -> NDArray[np.float32]:
         """``(V,)``: values of the observation that ended an episode at step ``t``."""

@@ -124,6 +124,9 @@ class CpuBackend:
             for _ in range(self.rollout.num_steps)
         ]
 
+    def start_act(self, t: int, envs: slice) -> None:
+        """Nothing: `act` does it all."""
+
     def act(self, t: int, envs: slice) -> NDArray[Any]:
         """Choose actions at observation ``t`` of a group."""
         output = self.evaluate_policy(t, envs)

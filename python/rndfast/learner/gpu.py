@@ -199,10 +199,15 @@ class GpuBackend:
             ).to(self.device)
         self._noise[:num_steps] = self.ranks.own(noise, axis=1)
 
-    def act(self, t: int, envs: slice) -> NDArray[Any]:
-        """Choose actions at observation ``t`` of a group."""
+    def start_act(self, t: int, envs: slice) -> None:
+        """Begin to choose actions at observation ``t`` of a group."""
         del t  # the device counts
-        return self._steps[envs.start].run()
+        self._steps[envs.start].start()
+
+    def act(self, t: int, envs: slice) -> NDArray[Any]:
+        """The actions, when they are chosen."""
+        del t
+        return self._steps[envs.start].actions()
 
     def step_group(self, group: slice) -> None:
         """One step of a group: upload, gather, policy, sampling, download."""
@@ -239,8 +244,8 @@ class GpuBackend:
 
     def value_last_observations(self) -> None:
         """Value the observations after the last step; with it all values are on the host."""
-        for group in self.groups:
-            self._steps[group.start].run()
+        for step in self._steps.values():
+            step.start()
         values = self.values.cpu().numpy()
         self.rollout.values[:] = values[:-1]
         self.rollout.next_values[:] = values[-1]
@@ -421,11 +426,15 @@ class _Step:
             device.copy_(host, non_blocking=True)
         return self._device
 
-    def run(self) -> NDArray[Any]:
-        """Make a step; the actions that were chosen."""
+    def start(self) -> None:
+        """Begin a step with what is staged, which must not change before the actions are here."""
         self._pass()
         if self._done is not None:
             self._done.record()
+
+    def actions(self) -> NDArray[Any]:
+        """Wait for the step's end; the actions that were chosen."""
+        if self._done is not None:
             self._done.synchronize()
         actions: NDArray[Any] = self.host_actions.numpy().copy()
         return actions

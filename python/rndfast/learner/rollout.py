@@ -123,20 +123,21 @@ class Rollout:
         """
         is_over = info.get("game_over", ended)
         self.game_over[t, envs] = is_over
+        clipped_returns, games = self.clipped_returns[envs], self.episodes
+        clipped_returns += self.clipped(self.rewards_raw[t, envs])
+        if "room" in info:
+            games.rooms += self.rooms.note(envs, info, ended, is_over, transitions)
+        if not ended.any():
+            return
         returns, lengths = self.earlier_returns[envs], self.earlier_lengths_steps[envs]
-        clipped_returns = self.clipped_returns[envs]
         returns[ended] += info["episode_return"][ended]
         lengths[ended] += info["episode_length"][ended]
-        clipped_returns += self.clipped(self.rewards_raw[t, envs])
-        games = self.episodes
         games.returns += returns[is_over].tolist()
         games.lengths_steps += lengths[is_over].tolist()
         games.truncated += self.truncated[t, envs][is_over].tolist()
         games.clipped_returns += clipped_returns[is_over].tolist()
         for of_game in (returns, lengths, clipped_returns):
             of_game[is_over] = 0
-        if "room" in info:
-            games.rooms += self.rooms.note(envs, info, ended, is_over, transitions)
 
     def clipped(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
         """Extrinsic rewards as they are trained on: their signs, if the settings say so."""
@@ -203,14 +204,15 @@ def initialize_obs_moments(agent: Agent, env: SameStepEnv, config: Config, ranks
     observations = reset_envs(env, seed, ranks)
     num_envs = env.num_envs * ranks.world_size  # of the run
     assert isinstance(space, Discrete | Box)
-    batch: list[NDArray[Any]] = []
-    for step in range(1, num_steps + 1):
+    first, batch_size = newest(observations), min(config.ppo.rollout_steps, num_steps)
+    batch = np.empty((batch_size, *first.shape), first.dtype)
+    for step in range(num_steps):
+        row = step % batch_size
         actions = ranks.own(random_actions(space, num_envs, rng))
-        batch.append(newest(observations).copy())
+        batch[row] = newest(observations)
         observations = env.step(actions)[0]
-        if step % config.ppo.rollout_steps == 0 or step == num_steps:
-            ranks.update_moments(agent.obs_moments, np.stack(batch))
-            batch.clear()
+        if row + 1 == batch_size or step + 1 == num_steps:
+            ranks.update_moments(agent.obs_moments, batch[: row + 1])
 
 
 def collect(env: SameStepEnv, rollout: Rollout, backend: Backend) -> None:
@@ -231,32 +233,46 @@ def play_steps(env: SameStepEnv, rollout: Rollout, backend: Backend) -> None:
     differently.
     """
     backend.begin()
+    timeline = backend.timeline
+    groups = [(envs, np.arange(envs.start, envs.stop)) for envs in backend.groups]
     for t in range(rollout.num_steps):
-        for envs in backend.groups:
-            if t > 0:
-                receive(env, rollout, backend, t - 1, envs)
-            backend.timeline.enter("inference")
+        for envs, env_ids in groups:
+            info = receive(env, rollout, backend, t - 1, envs) if t > 0 else None
+            timeline.enter("inference")
+            backend.start_act(t, envs)
+            if info is not None:
+                note(rollout, backend, t - 1, envs, info)
             actions = backend.act(t, envs)
-            backend.timeline.enter("env")
-            env_ids = np.arange(envs.start, envs.stop)
+            timeline.enter("env")
             env.send(actions, env_ids, out=backend.next_row(t, envs))
     for envs in backend.groups:
-        receive(env, rollout, backend, rollout.num_steps - 1, envs)
+        info = receive(env, rollout, backend, rollout.num_steps - 1, envs)
+        note(rollout, backend, rollout.num_steps - 1, envs, info)
 
 
-def receive(env: SameStepEnv, rollout: Rollout, backend: Backend, t: int, envs: slice) -> None:
-    """Wait for step ``t`` of a group and store what came of it."""
+def receive(
+    env: SameStepEnv, rollout: Rollout, backend: Backend, t: int, envs: slice
+) -> dict[str, Any]:
+    """Wait for step ``t`` of a group and store what the next actions depend on; returns ``info``.
+
+    All else is for `note`, for which there is time while a GPU chooses them.
+    """
     backend.timeline.enter("env")
     observations, _, terminated, truncated, info = env.recv()
     ended = terminated | truncated
-    rollout.rewards_raw[t, envs] = info["reward_raw"]
     rollout.terminated[t, envs] = terminated
     rollout.truncated[t, envs] = truncated & ~terminated
     rollout.is_first[t + 1, envs] = ended
     backend.store_next(t, envs, observations, ended)
+    return info
+
+
+def note(rollout: Rollout, backend: Backend, t: int, envs: slice, info: dict[str, Any]) -> None:
+    """Store what else came of step ``t`` of a group, before it is stepped again."""
+    rollout.rewards_raw[t, envs] = info["reward_raw"]
     num_envs = rollout.num_envs * backend.ranks.world_size  # of the run
     transitions = backend.agent.transitions + (t + 1) * num_envs
-    rollout.note_games(t, envs, ended, info, transitions)
-    for row in np.flatnonzero(truncated & ~terminated).tolist():
+    rollout.note_games(t, envs, rollout.is_first[t + 1, envs], info, transitions)
+    for row in np.flatnonzero(rollout.truncated[t, envs]).tolist():
         n = envs.start + row
         rollout.final_values[t, n] = backend.final_values(t, n, info["final_obs"][row])

@@ -21,6 +21,13 @@ from rndfast.learner.ppo import explained_variance
 from rndfast.learner.rollout import Rollout
 from rndfast.runs.metrics import Metrics
 from rndfast.runtime.processes import Ranks
+from rndfast.runtime.timeline import PHASES
+
+# A GPU is held back if a run waits for the consoles for a larger share of its time than this. It is
+# looked at once, after some iterations in which graphs are captured.
+WAITING_SHARE = 0.6
+WARM_UP_ITERATIONS = 3
+WATCHED_ITERATIONS = 5
 
 
 def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
@@ -40,6 +47,45 @@ def time_metrics(phase_seconds: dict[str, float], config: Config) -> Metrics:
         "perf/iteration_s": total_s,
         "perf/peak_memory_mib": peak_memory_mib(),
     }
+
+
+class ConsoleWatch:
+    """Says once if consoles hold back a GPU, and how many cores would not.
+
+    They do if a run waits for them for more than `WAITING_SHARE` of its time. By then a GPU is idle
+    most of the time, and more cores are worth more than a faster one.
+
+    Args:
+        num_threads: That emulate the consoles.
+    """
+
+    def __init__(self, num_threads: int) -> None:
+        self._num_threads = num_threads
+        self._num_iterations = 0
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+
+    def note(self, metrics: Metrics) -> str | None:
+        """Take an iteration's row of metrics; returns a line, once, where it is so."""
+        self._num_iterations += 1
+        if not WARM_UP_ITERATIONS < self._num_iterations <= WARM_UP_ITERATIONS + WATCHED_ITERATIONS:
+            return None
+        for phase in PHASES:
+            self._seconds[phase] += metrics[f"perf/{phase}_s"] or 0.0
+        if self._num_iterations < WARM_UP_ITERATIONS + WATCHED_ITERATIONS:
+            return None
+        waiting_s, total_s = self._seconds["env"], sum(self._seconds.values())
+        if waiting_s <= WAITING_SHARE * total_s:
+            return None
+        # Consoles are at work while actions are chosen too. With so many times the cores they take
+        # that much less time, and all else takes what it does now.
+        acting_s, else_s = self._seconds["inference"], total_s - waiting_s
+        bearable_s = acting_s + else_s * WAITING_SHARE / (1 - WAITING_SHARE)
+        cores = math.ceil(self._num_threads * (waiting_s + acting_s) / bearable_s)
+        return (
+            f"the GPU waits for the consoles {waiting_s / total_s:.0%} of the time: with {cores} "
+            f"cores instead of {self._num_threads} it would be {WAITING_SHARE:.0%}, if all of them "
+            "are as fast"
+        )
 
 
 def peak_memory_mib() -> float:

@@ -19,6 +19,7 @@ from rndfast.learner.rollout import collect, initialize_obs_moments, start_episo
 from rndfast.runs.agent_file import load_trained
 from rndfast.runs.directory import RunRecorder, checkpoint_to_resume, own_run_dir
 from rndfast.runs.figures import (
+    ConsoleWatch,
     episode_metrics,
     reward_metrics,
     room_metrics,
@@ -28,7 +29,7 @@ from rndfast.runs.figures import (
 )
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.state import RunStates, episode_seed, load_run_state, of_this_version
-from rndfast.runtime.compute import open_compute, resolved
+from rndfast.runtime.compute import Compute, GpuCompute, open_compute, resolved
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.processes import Ranks
 from rndfast.runtime.timeline import Timeline
@@ -76,7 +77,7 @@ def train(
         contextlib.closing(make_env(local_config(config, ranks), compute.num_threads)) as env,
     ):
         is_writer = ranks.rank == 0
-        say = view if is_writer else silent
+        say = watching_consoles(view, config, compute) if is_writer else silent
         checkpoint = checkpoint_to_resume(run.run_dir, say) if resume and is_writer else None
         checkpoint = ranks.broadcast(checkpoint)
         say(
@@ -139,7 +140,7 @@ def train(
                 if recorder is not None:
                     for alarm in recorder.record(metrics, state):
                         say(str(alarm))
-                    view(metrics)
+                    say(metrics)
     return run.run_dir
 
 
@@ -170,6 +171,20 @@ def start_agent(
     own = {"transitions": torch.tensor(0), "generator": agent.generator.get_state()}
     agent.load_state(of_this_version(trained.state) | own, only_to_play=True)
     say(f"it begins with the agent of {source}, trained on {trained.transitions:,} transitions")
+
+
+def watching_consoles(view: View, config: Config, compute: Compute) -> View:
+    """A view that is also told, once, if consoles hold back a GPU."""
+    if not isinstance(compute, GpuCompute) or not config.env.is_atari:
+        return view
+    watch = ConsoleWatch(compute.num_threads)
+
+    def watching(update: Metrics | str) -> None:
+        view(update)
+        if not isinstance(update, str) and (line := watch.note(update)):
+            view(line)
+
+    return watching
 
 
 def silent(update: Metrics | str) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rndfast._core import ThreadPool
 from rndfast.config import RunConfig
+from rndfast.runtime.cuda_device import CudaDevice
 from rndfast.runtime.processes import Ranks
 from rndfast.runtime.timeline import Timeline
 
@@ -204,6 +205,8 @@ class GpuCompute(Compute):
         self._uses_graphs = self.is_cuda and config.graphs
         self._graph_pool: Any = None
         self._is_deterministic = config.deterministic
+        if self.is_cuda:
+            self.timeline.watch_device(CudaDevice())
 
     def __enter__(self) -> GpuCompute:
         super().__enter__()
