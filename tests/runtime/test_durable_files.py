@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rndfast.runtime.durable_files import (
+    named_in_errors,
     remove_leftovers,
     replace_durably,
     temporary_name,
@@ -57,3 +58,12 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path, dea
         write_durably(tmp_path / "config.toml", b"other")
     assert {path.name for path in tmp_path.iterdir()} == {"precious", "config.toml"}
     assert (precious / "file").read_text() == "mine"
+
+
+def test_a_full_disk_names_the_file() -> None:
+    full = Path("/dev/full")
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '/dev/full'"),
+        named_in_errors(full),
+    ):
+        full.write_text("a row")

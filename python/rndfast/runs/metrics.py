@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rndfast.config import RunConfig
-from rndfast.runtime.durable_files import replace_durably
+from rndfast.runtime.durable_files import named_in_errors, replace_durably
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +32,8 @@ class MetricsWriter:
         self._path = config.run_dir / "metrics.jsonl"
         keep_rows_until(self._path, transitions)
         self._file = self._path.open("a")
-        self._tensorboard: Any = SummaryWriter(
-            config.run_dir / "tensorboard", purge_step=transitions
-        )
+        self._tensorboard_dir = config.run_dir / "tensorboard"
+        self._tensorboard: Any = SummaryWriter(self._tensorboard_dir, purge_step=transitions)
         self._summary, self._scalar = Summary, Summary.Value
         self._tracker: Any = None
         if config.tracker != "none":
@@ -43,24 +42,29 @@ class MetricsWriter:
 
     def write(self, metrics: Metrics) -> None:
         """Add a row."""
-        self._file.write(json.dumps(metrics, allow_nan=False) + "\n")
-        self._file.flush()
+        with named_in_errors(self._path):
+            self._file.write(json.dumps(metrics, allow_nan=False) + "\n")
+            self._file.flush()
         step = metrics["transitions"]
         values = {key: value for key, value in metrics.items() if value is not None and "/" in key}
         # one event for the row: one for each value takes several times as long
         scalars = [self._scalar(tag=key, simple_value=value) for key, value in values.items()]
-        self._tensorboard.file_writer.add_summary(self._summary(value=scalars), step)
+        with named_in_errors(self._tensorboard_dir):
+            self._tensorboard.file_writer.add_summary(self._summary(value=scalars), step)
         if self._tracker is not None:
             self._tracker.log(values, step=step)
 
     def write_image(self, name: str, pixels: Tensor, transitions: int) -> None:
         """Show ``(C, H, W)`` pixels from 0 to 255 in TensorBoard; C is 1 or 3."""
-        self._tensorboard.add_image(name, (pixels / 255).clamp(0, 1), transitions)
+        with named_in_errors(self._tensorboard_dir):
+            self._tensorboard.add_image(name, (pixels / 255).clamp(0, 1), transitions)
 
     def close(self) -> None:
         """Finish every output."""
-        self._file.close()
-        self._tensorboard.close()
+        with named_in_errors(self._path):
+            self._file.close()
+        with named_in_errors(self._tensorboard_dir):
+            self._tensorboard.close()
         if self._tracker is not None:
             self._tracker.finish()
 

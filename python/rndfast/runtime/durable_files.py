@@ -6,10 +6,12 @@ renamed at the end. `remove_leftovers` clears what was left where a process was 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 _HOST = re.sub(r"[^\w.]", "_", socket.gethostname(), flags=re.ASCII)
@@ -42,6 +44,20 @@ def remove_leftovers(directory: Path, *, is_sole_writer: bool = False) -> None:
             path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Let an error of the system, such as a full disk, say which file it is about.
+
+    The system says so where a file is opened, but not where it is written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and flush it to the disk.
 
@@ -49,7 +65,7 @@ def write_durably(path: Path, data: bytes) -> None:
         FileExistsError: There is such a file, or a link of that name, which is not followed.
         OSError: The system refused.
     """
-    with path.open("xb") as file:
+    with named_in_errors(path), path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
