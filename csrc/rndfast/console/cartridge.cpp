@@ -8,6 +8,7 @@
 namespace rndfast {
 namespace {
 
+constexpr unsigned kRomAddress = 0x1000;
 constexpr unsigned kBankBytes = 4096;
 constexpr unsigned kSuperchipBytes = 0x100;  // of each bank's addresses: 128 to write to, 128 to read from
 constexpr unsigned kDpcDisplayOffset = 8192;
@@ -46,6 +47,9 @@ constexpr Layout layout_of(CartridgeScheme scheme) {
   throw std::invalid_argument("unknown cartridge scheme");
 }
 
+/// The bank of an FE cartridge follows from address bit 13.
+constexpr unsigned fe_bank_offset(unsigned address) { return (address & 0x2000) != 0 ? 0 : kBankBytes; }
+
 }  // namespace
 
 Cartridge::Cartridge(CartridgeScheme scheme, std::span<const std::uint8_t> image) : scheme_(scheme) {
@@ -56,8 +60,7 @@ Cartridge::Cartridge(CartridgeScheme scheme, std::span<const std::uint8_t> image
     throw std::invalid_argument("the ROM image must have " + std::to_string(layout.image_bytes) + " bytes, got " +
                                 std::to_string(image.size()));
   }
-  plain_begin_ = layout.plain_begin;
-  plain_size_ = layout.plain_end - layout.plain_begin;
+  plain_ = {kRomAddress + layout.plain_begin, layout.plain_end - layout.plain_begin};
   image_.assign(image.begin(), image.end());
 }
 
@@ -79,7 +82,22 @@ unsigned Cartridge::slice_bytes() const {
 bool Cartridge::is_always_plain(unsigned offset) const {
   // E0's hot spots are at the end of its last segment, which always shows the last slice; other slices are never there
   if (scheme_ == CartridgeScheme::kE0 && offset < 7 * slice_bytes()) return true;
-  return is_plain(offset % kBankBytes);
+  return plain_.contains(kRomAddress + offset % kBankBytes);
+}
+
+std::optional<unsigned> Cartridge::certain_offset(unsigned address, unsigned from) const {
+  if ((address & kRomAddress) == 0) return std::nullopt;
+  switch (scheme_) {
+    case CartridgeScheme::kE0: {
+      const unsigned last = kBankBytes - slice_bytes();  // its last segment always shows the last slice
+      if ((address & last) != last) return std::nullopt;
+      return kBankBytes + address % kBankBytes;
+    }
+    case CartridgeScheme::kFE:
+      return fe_bank_offset(address) + address % kBankBytes;
+    default:  // an instruction that is being run is in the bank that is selected
+      return from / kBankBytes * kBankBytes + address % slice_bytes();
+  }
 }
 
 void Cartridge::power_on(CartridgeState& state) const {
@@ -103,9 +121,9 @@ void Cartridge::reset(CartridgeState& state) const {
     case CartridgeScheme::kE0:
       for (unsigned segment = 0; segment < 4; ++segment) select_slice(state, segment, 4 + segment);
       break;
-    case CartridgeScheme::kFE:  // the bank follows from address bit 13
+    case CartridgeScheme::kFE:
       for (unsigned i = 0; i < 16; ++i) {
-        state.bank_offset[i] = static_cast<std::uint16_t>((i & 3) * 1024 + ((i & 8) != 0 ? 0 : kBankBytes));
+        state.bank_offset[i] = static_cast<std::uint16_t>(fe_bank_offset(i * 1024) + (i & 3) * 1024);
       }
       break;
     case CartridgeScheme::kDPC:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,14 @@ namespace rndfast {
 
 /// How a cartridge switches its banks, by the customary names.
 enum class CartridgeScheme : std::uint8_t { k2K, k4K, kF8, kF6, kF8SC, kF6SC, kE0, kFE, kDPC };
+
+/// The addresses at which a read does nothing but return a byte of ROM, whatever bank is selected.
+struct PlainRange {
+  unsigned begin;  // of the 8 KiB that have mirrors
+  unsigned size;
+
+  bool contains(unsigned address) const { return (address & 0x1FFF) - begin < size; }
+};
 
 /// A ROM image and the wiring around it. Constant and shared by all consoles that run it; what changes is in
 /// CartridgeState.
@@ -29,8 +38,7 @@ class Cartridge {
   /// What the DPC is before its first reset.
   void power_on(CartridgeState& state) const;
 
-  /// Whether a read of this cartridge address does nothing but return a byte of ROM, whatever bank is selected.
-  bool is_plain(unsigned address) const { return (address & 0xFFF) - plain_begin_ < plain_size_; }
+  PlainRange plain() const { return plain_; }
 
   /// The ROM offset that `address` selects.
   static unsigned offset(const CartridgeState& state, unsigned address) {
@@ -46,6 +54,9 @@ class Cartridge {
   /// Whether the byte at this ROM offset is plain at every address at which it can appear.
   bool is_always_plain(unsigned offset) const;
 
+  /// The ROM offset that `address` selects while an instruction at ROM offset `from` is run, if that is certain.
+  std::optional<unsigned> certain_offset(unsigned address, unsigned from) const;
+
   /// Any read or write in the cartridge's addresses, at a time in cycles.
   std::uint8_t read(CartridgeState& state, unsigned address, std::int32_t cycle) const;
   void write(CartridgeState& state, unsigned address, std::uint8_t value) const;
@@ -58,8 +69,7 @@ class Cartridge {
   static void write_dpc(CartridgeState& state, unsigned address, std::uint8_t value);
 
   CartridgeScheme scheme_;
-  unsigned plain_begin_;
-  unsigned plain_size_;
+  PlainRange plain_;
   std::vector<std::uint8_t> image_;
 };
 

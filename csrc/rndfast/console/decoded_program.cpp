@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 
 #include "rndfast/console/handlers.hpp"
@@ -73,14 +74,38 @@ class Decoder {
     unsigned operand = 0;
     if (rule.length > 1) operand = rom_[offset + 1];
     if (rule.length > 2) operand |= unsigned{rom_[offset + 2]} << 8;
-    unsigned handler = rule.first_handler;
-    if ((offset + rule.length) % cartridge_.slice_bytes() == 0) {
-      handler = rule.anywhere;
-    } else if (rule.mode == Mode::rel) {
-      return decode_branch(rule, offset, operand);
-    } else if (rule.mode == Mode::zp && (operand & 0x80) == 0) {
-      ++handler;
-      if (rule.num_handlers > 2 && (operand & 0x3F) == tia::WSYNC) ++handler;
+    const bool ends_slice = (offset + rule.length) % cartridge_.slice_bytes() == 0;
+    unsigned handler = ends_slice ? rule.anywhere : rule.first_handler;
+    switch (rule.mode) {
+      case Mode::rel:
+        return ends_slice ? DecodedInstruction{kHandler_bus, 0} : decode_branch(rule, offset, operand);
+      case Mode::zp:
+        if (ends_slice) break;
+        if ((operand & 0x80) != 0) {
+          operand &= 0x7F;
+        } else {
+          ++handler;
+          operand &= 0x3F;
+          if (rule.num_handlers > 2 && operand == tia::WSYNC) ++handler;
+        }
+        break;
+      case Mode::izy:
+        if (operand < 0x80 || operand == 0xFF) return {kHandler_bus, 0};
+        operand &= 0x7F;
+        break;
+      case Mode::abs:
+      case Mode::abx:
+      case Mode::aby: {
+        if (ends_slice || rule.num_handlers < 3) break;
+        const unsigned table_bytes = rule.mode == Mode::abs ? 1 : 256;
+        const std::optional<unsigned> table = cartridge_.certain_offset(operand, offset);
+        if (!table.has_value() || !is_decodable(*table, table_bytes)) break;
+        handler += 2;
+        operand = *table;
+        break;
+      }
+      default:
+        break;
     }
     return {static_cast<std::uint16_t>(handler), static_cast<std::uint16_t>(operand)};
   }

@@ -188,6 +188,7 @@ ADDRESSES = {
     "izy": "INDIRECT_Y",
 }
 CAN_CROSS_PAGE = {"abx", "aby", "izy"}
+TABLE_INDICES = {"abs": "0U", "abx": "x", "aby": "y"}
 
 
 def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
@@ -224,7 +225,7 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
         return [(name, f"{address} RAM_ONLY; {start} {change} {end}")]
     if mode in ("zpx", "zpy"):
         access = (
-            f"READ_ZERO_PAGE; {operation}" if kind == "read" else f"{operation} WRITE_ZERO_PAGE;"
+            f"READ_ZERO_PAGE; {operation}" if kind == "read" else f"{operation} WRITE_ZERO_PAGE(2);"
         )
         return [(name, f"{address} {start} {access} {end}")]
     if kind == "read":
@@ -232,13 +233,25 @@ def fast_handlers(opcode: Opcode) -> list[tuple[str, str]]:
         return [
             (name, f"{address} READ({cycles}, {name}_anywhere); {operation} {end}"),
             (f"{name}_anywhere", f"{address} READ_ANYWHERE({cycles}); {operation} {find_next}"),
+            *rom_handlers(opcode, operation, end),
         ]
     if opcode.mnemonic in ("STA", "STX", "STY") and mode != "izx":
         return [
-            (name, f"{address} NOT_ROM({name}_anywhere); {start} {operation} WRITE; {end}"),
+            (
+                name,
+                f"{address} NOT_ROM({name}_anywhere); {start} {operation} WRITE({opcode.length}); {end}",
+            ),
             (f"{name}_anywhere", f"{address} {start} {operation} WRITE_ANYWHERE; {find_next}"),
         ]
     return []
+
+
+def rom_handlers(opcode: Opcode, operation: str, end: str) -> list[tuple[str, str]]:
+    """Return the handler of an instruction that reads ROM whose bank is known beforehand."""
+    if opcode.mode not in TABLE_INDICES:
+        return []
+    read = f"READ_ROM({TABLE_INDICES[opcode.mode]}, {opcode.cycles});"
+    return [(f"{opcode.name}_rom", f"{read} {operation} {end}")]
 
 
 def zero_page_handlers(
@@ -247,27 +260,27 @@ def zero_page_handlers(
     """Return the handlers of an instruction whose address is known when it is decoded."""
     if kind == "read":
         return [
-            (f"{name}_ram", f"{start} m = RAM(OPERAND); {operation} {end}"),
+            (f"{name}_ram", f"{start} m = RAM_OPERAND; {operation} {end}"),
             (f"{name}_tia", f"{start} TIA_READ(OPERAND, OPERAND); {operation} {end}"),
         ]
     if kind == "write":
         return [
-            (f"{name}_ram", f"{start} {operation} RAM(OPERAND) = BYTE(m); {end}"),
-            (f"{name}_tia", f"{start} {operation} TIA_WRITE(OPERAND); {end}"),
-            (f"{name}_wsync", f"{start} TIA_WSYNC; {end}"),
+            (f"{name}_ram", f"{start} {operation} RAM_OPERAND = BYTE(m); {end}"),
+            (f"{name}_tia", f"{start} {operation} TIA_WRITE(OPERAND, 2); {end}"),
+            (f"{name}_wsync", f"{start} TIA_WSYNC(2); {end}"),
         ]
     return [
-        (f"{name}_ram", f"{start} m = RAM(OPERAND); {operation} RAM(OPERAND) = BYTE(m); {end}"),
+        (f"{name}_ram", f"{start} m = RAM_OPERAND; {operation} RAM_OPERAND = BYTE(m); {end}"),
         (
             f"{name}_tia",
-            f"{start} TIA_READ(OPERAND, OPERAND); {operation} TIA_WRITE(OPERAND); {end}",
+            f"{start} TIA_READ(OPERAND, OPERAND); {operation} TIA_WRITE(OPERAND, 2); {end}",
         ),
     ]
 
 
 # Handlers that often follow one another: any of the first with any of the second. One handler runs
 # both, which saves a jump that is hard to predict.
-LOADS_A = "LDA_imm LDA_zp_ram LDA_zpx LDA_abs LDA_abx LDA_aby LDA_izy"
+LOADS_A = "LDA_imm LDA_zp_ram LDA_zpx LDA_abs LDA_abx_rom LDA_aby_rom LDA_izy"
 STORES = "STA_zp_tia STA_zp_wsync STX_zp_tia STY_zp_tia"
 COUNTS = "DEX_imp DEY_imp INX_imp INY_imp"
 SETS_FLAGS = (
@@ -277,15 +290,15 @@ SETS_FLAGS = (
 BRANCHES_NEAR = "BCC_rel_near BCS_rel_near BEQ_rel_near BMI_rel_near BNE_rel_near BPL_rel_near"
 PAIRS = [
     (LOADS_A, "STA_zp_ram STA_zp_tia STA_zp_wsync"),
-    ("LDX_imm LDX_zp_ram", "STX_zp_tia STA_zp_wsync LDA_zpx LDA_abx"),
-    ("LDY_imm LDY_zp_ram", "STY_zp_tia STA_zp_wsync LDA_izy LDA_aby"),
+    ("LDX_imm LDX_zp_ram", "STX_zp_tia STA_zp_wsync LDA_zpx LDA_abx_rom"),
+    ("LDY_imm LDY_zp_ram", "STY_zp_tia STA_zp_wsync LDA_izy LDA_aby_rom"),
     (f"{COUNTS} {SETS_FLAGS}", BRANCHES_NEAR),
     (STORES, f"{STORES} {LOADS_A} {COUNTS} LDX_zp_ram LDY_zp_ram CPY_zp_ram DEC_zp_ram"),
     ("STA_zp_ram", f"{LOADS_A} STA_zp_tia STA_zp_wsync STA_zp_ram"),
     ("SEC_imp CLC_imp", "ADC_imm ADC_zp_ram SBC_imm SBC_zp_ram"),
     ("LDA_izy", "TAX_imp TAY_imp LDY_zp_ram STX_zp_tia"),
     ("LDA_zp_ram", "AND_imm SEC_imp CLC_imp CMP_imm CMP_zp_ram"),
-    ("TAX_imp TAY_imp", "LDA_izy LDA_aby LDA_zp_ram"),
+    ("TAX_imp TAY_imp", "LDA_izy LDA_aby_rom LDA_zp_ram"),
     ("ASL_acc", "ASL_acc"),
     ("LSR_acc", "LSR_acc"),
     ("NOP_imp", "NOP_imp"),
