@@ -117,28 +117,36 @@ class Decoder {
     unsigned handler = rule.first_handler;
     if (target >= rom_.size() || !is_decodable(begin, end - begin + 1)) {
       handler += 2;  // perhaps into another bank
-    } else if ((next ^ target) >= 0x100) {
-      ++handler;  // into another page
-    } else if (const Handler waiting = waiting_handler(rule.first_handler, offset, target); waiting != kHandler_bus) {
-      handler = waiting;
+    } else {
+      const Handler waiting = waiting_handler(rule.first_handler, offset, target);
+      if (waiting != kHandler_bus) handler = waiting;
+      if ((next ^ target) >= 0x100) ++handler;  // into another page
     }
     return {static_cast<std::uint16_t>(handler), static_cast<std::uint16_t>(target - next)};
   }
 
   /// The handler of a branch that is its loop's last instruction, if the loop does nothing but wait.
   Handler waiting_handler(Handler branch, unsigned offset, unsigned target) const {
-    const bool waits_for_zero = branch == kHandler_BNE_rel_near;
-    if (!waits_for_zero && branch != kHandler_BPL_rel_near) return kHandler_bus;
+    const bool is_bne = branch == kHandler_BNE_rel_near;
+    const bool is_bpl = branch == kHandler_BPL_rel_near;
+    const bool is_bmi = branch == kHandler_BMI_rel_near;
+    if (target + 3 != offset && target + 1 != offset) return kHandler_bus;
+    const auto [first, operand] = decode_single(target);
     if (target + 3 == offset) {
-      const auto [load, address] = decode_single(target);
-      const bool loads = load == kHandler_LDA_abs || load == kHandler_LDX_abs || load == kHandler_LDY_abs;
-      if (!loads || !riot::is_timer(address)) return kHandler_bus;
-      return waits_for_zero ? kHandler_wait_timer_zero : kHandler_wait_timer_negative;
+      const bool loads = first == kHandler_LDA_abs || first == kHandler_LDX_abs || first == kHandler_LDY_abs;
+      if (!loads && (first != kHandler_BIT_abs || is_bne)) return kHandler_bus;  // BIT's Z depends on A
+      if (riot::is_timer(operand) && is_bne) return kHandler_wait_timer_BNE_near;
+      if (riot::is_timer(operand) && is_bpl) return kHandler_wait_timer_BPL_near;
+      if (riot::is_timer(operand) && is_bmi) return kHandler_wait_timer_BMI_near;
+      if (riot::is_timer_flag(operand) && is_bpl) return kHandler_wait_flag_BPL_near;
     }
-    if (target + 1 == offset && waits_for_zero) {
-      const unsigned count = decode_single(target).handler;
-      if (count == kHandler_DEX_imp) return kHandler_wait_x;
-      if (count == kHandler_DEY_imp) return kHandler_wait_y;
+    if (target + 1 == offset && first == kHandler_DEX_imp) {
+      if (is_bne) return kHandler_wait_x_BNE_near;
+      if (is_bpl) return kHandler_wait_x_BPL_near;
+    }
+    if (target + 1 == offset && first == kHandler_DEY_imp) {
+      if (is_bne) return kHandler_wait_y_BNE_near;
+      if (is_bpl) return kHandler_wait_y_BPL_near;
     }
     return kHandler_bus;
   }

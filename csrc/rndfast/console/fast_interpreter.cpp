@@ -19,13 +19,13 @@
 namespace rndfast {
 namespace {
 
-/// How many more passes (of those that read less than 128) a loop of `period` cycles makes over a timer that it reads
-/// `first_read` cycles from now, if it ends once the timer has fallen below `last_value`. Passes left out have no
-/// effect but the time they take.
-std::int32_t timer_passes(const Riot& riot, std::int32_t first_read, std::int32_t period, std::int32_t last_value) {
+/// How many more passes a loop of `period` cycles makes over a timer that it reads `first_read` cycles from now, while
+/// it reads at least `least` and at most `most`. Passes left out have no effect but the time they take.
+std::int32_t timer_passes(const Riot& riot, std::int32_t first_read, std::int32_t period, std::int32_t least,
+                          std::int32_t most) {
   const std::int32_t elapsed = first_read - 1 - riot.set_cycle;
-  const std::int32_t end = (riot.timer - last_value) << riot.shift;  // the first cycle at which it has
-  if (elapsed < 0 || elapsed >= end || riot.timer - (elapsed >> riot.shift) > 128) return 0;
+  const std::int32_t end = (riot.timer - least) << riot.shift;  // the first cycle at which it reads less
+  if (elapsed < 0 || elapsed >= end || riot.timer - 1 - (elapsed >> riot.shift) > most) return 0;
   return (end - 1 - elapsed) / period + 1;
 }
 
@@ -208,13 +208,14 @@ template <Counting kCounting>
 #define READ_ZERO_PAGE m = address >= 0x80 ? RAM(address) : tia::read(machine, address, cycle, OPERAND)
 #define TIA_READ(address, bus) m = tia::read(machine, (address), cycle, (bus))
 // the instruction's last access
-#define TIA_WRITE(register_address, length)                                                                 \
-  if (static_cast<int>(m) != state.tia.no_effect[register_address] || (kCounts && cycle >= quiet_cycles)) { \
-    cycle = tia::kWriteFunctions[register_address](machine, m, cycle);                                      \
-    if (state.tia.frame_has_ended) [[unlikely]] {                                                           \
-      instruction += (length);                                                                              \
-      goto finished;                                                                                        \
-    }                                                                                                       \
+#define TIA_WRITE(register_address, length)                                                               \
+  if (static_cast<int>(m) != state.tia.no_effect[register_address] || (kCounts && cycle >= quiet_cycles)) \
+      [[unlikely]] {                                                                                      \
+    cycle = tia::kWriteFunctions[register_address](machine, m, cycle);                                    \
+    if (state.tia.frame_has_ended) [[unlikely]] {                                                         \
+      instruction += (length);                                                                            \
+      goto finished;                                                                                      \
+    }                                                                                                     \
   }
 #define TIA_WSYNC(length)                                                                                    \
   if (kCounts && cycle >= quiet_cycles) {                                                                    \
@@ -276,24 +277,24 @@ template <Counting kCounting>
   }                                           \
   cycle += (cycles_of_each) * passes;         \
   LIMIT
-#define WAIT_FOR_TIMER(condition, last_value)                          \
-  CYCLES(2);                                                           \
-  if (condition) {                                                     \
-    cycle += 1;                                                        \
-    instruction -= 3;                                                  \
-    PASS_OVER(timer_passes(state.riot, cycle + 4, 7, (last_value)), 7) \
-    DISPATCH;                                                          \
-  }                                                                    \
+#define WAIT_FOR_TIMER(condition, extra_cycles, least, most)                                                \
+  CYCLES(2);                                                                                                \
+  if (condition) {                                                                                          \
+    cycle += (extra_cycles);                                                                                \
+    instruction -= 3;                                                                                       \
+    PASS_OVER(timer_passes(state.riot, cycle + 4, 6 + (extra_cycles), (least), (most)), 6 + (extra_cycles)) \
+    DISPATCH;                                                                                               \
+  }                                                                                                         \
   NEXT(2)
-#define WAIT_FOR_COUNT(r)                          \
-  CYCLES(2);                                       \
-  if (!Z_IS_SET) {                                 \
-    cycle += 1;                                    \
-    instruction -= 1;                              \
-    PASS_OVER(static_cast<std::int32_t>(r) - 1, 5) \
-    r -= static_cast<unsigned>(passes);            \
-    DISPATCH;                                      \
-  }                                                \
+#define WAIT_FOR_COUNT(condition, extra_cycles, r, last_value)                 \
+  CYCLES(2);                                                                   \
+  if (condition) {                                                             \
+    cycle += (extra_cycles);                                                   \
+    instruction -= 1;                                                          \
+    PASS_OVER(static_cast<std::int32_t>(r) - (last_value), 4 + (extra_cycles)) \
+    r -= static_cast<unsigned>(passes);                                        \
+    DISPATCH;                                                                  \
+  }                                                                            \
   NEXT(2)
 
   if ((cpu.pc & 0x1000) == 0) goto step_outside_rom;

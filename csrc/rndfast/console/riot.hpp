@@ -18,4 +18,7 @@ void write(MachineState& state, unsigned address, unsigned value, std::int32_t c
 /// Whether `address` reads the timer (INTIM or a mirror of it).
 constexpr bool is_timer(unsigned address) { return (address & 0x1285) == 0x0284; }
 
+/// Whether `address` reads the timer's flag (INSTAT or a mirror of it), which is negative once the timer has expired.
+constexpr bool is_timer_flag(unsigned address) { return (address & 0x1285) == 0x0285; }
+
 }  // namespace rndfast::riot

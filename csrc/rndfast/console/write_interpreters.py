@@ -317,14 +317,33 @@ def fused_pairs() -> list[tuple[str, str]]:
     )
 
 
-# Branches back to the start of loops that do nothing but wait: for the timer (LDA INTIM; BNE or
-# BPL), or to count down (DEX or DEY; BNE). The decoder finds them.
-WAITING_LOOPS = {
-    "wait_timer_zero": "WAIT_FOR_TIMER(!Z_IS_SET, 1)",
-    "wait_timer_negative": "WAIT_FOR_TIMER(!N_IS_SET, 0)",
-    "wait_x": "WAIT_FOR_COUNT(x)",
-    "wait_y": "WAIT_FOR_COUNT(y)",
+# Branches back to the start of loops that do nothing but wait: for the timer or its flag (LDA INTIM;
+# BNE), or to count down (DEX; BNE). The decoder finds them. Each loop goes on while the condition is
+# true: for what it reads of the timer between two values, or down to a last value of a register.
+WAITS_FOR_TIMER = {
+    "timer_BNE": ("!Z_IS_SET", 1, 255),
+    "timer_BPL": ("!N_IS_SET", 0, 127),
+    "timer_BMI": ("N_IS_SET", 128, 255),
+    "flag_BPL": ("!N_IS_SET", 0, 255),
 }
+WAITS_FOR_COUNT = {"BNE": ("!Z_IS_SET", 1), "BPL": ("!N_IS_SET", 0)}
+
+
+def waiting_handlers() -> list[tuple[str, str]]:
+    """Return the handlers of branches that end a loop which only waits, in the page and beyond."""
+    loops = {
+        f"wait_{name}": f"WAIT_FOR_TIMER({condition}, CYCLES_OF_JUMP, {least}, {most})"
+        for name, (condition, least, most) in WAITS_FOR_TIMER.items()
+    }
+    for branch, (condition, last) in WAITS_FOR_COUNT.items():
+        for register in "xy":
+            body = f"WAIT_FOR_COUNT({condition}, CYCLES_OF_JUMP, {register}, {last})"
+            loops[f"wait_{register}_{branch}"] = body
+    return [
+        (f"{name}_{where}", body.replace("CYCLES_OF_JUMP", str(cycles)))
+        for name, body in loops.items()
+        for cycles, where in enumerate(("near", "far"), start=1)
+    ]
 
 
 def fast_source() -> str:
@@ -334,7 +353,7 @@ def fast_source() -> str:
     for first, second in fused_pairs():
         both = f"{bodies[first].replace('NEXT', 'THEN')} {bodies[second]}"
         lines.append(f"RNDFAST_HANDLER({first}_then_{second}, {both})")
-    lines += [f"RNDFAST_HANDLER({name}, {body})" for name, body in WAITING_LOOPS.items()]
+    lines += [f"RNDFAST_HANDLER({name}, {body})" for name, body in waiting_handlers()]
     return "\n".join(lines)
 
 

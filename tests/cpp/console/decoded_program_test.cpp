@@ -36,9 +36,9 @@ TEST_CASE("a handler is chosen by what is at the operand's address") {
   CHECK(handler_of({0xE6, 0x80}) == kHandler_INC_zp_ram);
   CHECK(handler_of({0xE6, 0x1B}) == kHandler_INC_zp_tia);
   CHECK(handler_of({0x02}) == kHandler_bus);  // stops the processor
-  const DecodedInstruction absolute = decode_one({0xBD, 0x34, 0xF2});
+  const DecodedInstruction absolute = decode_one({0xBD, 0x84, 0x02});
   CHECK(absolute.handler == kHandler_LDA_abx);
-  CHECK(absolute.operand == 0xF234);
+  CHECK(absolute.operand == 0x0284);
 }
 
 TEST_CASE("pairs that are frequent have one handler") {
@@ -58,18 +58,49 @@ TEST_CASE("a branch's operand is the distance, and its handler tells what it cro
 }
 
 TEST_CASE("loops that only wait are recognised") {
-  const auto branch_after = [](Bytes loop) {
-    const std::size_t at = 0x240 + loop.size() - 2;
-    return decode(CartridgeScheme::k4K, 4096, 0x240, loop)[at].handler;
+  const auto branch_after = [](Bytes loop, std::size_t start = 0x240) {
+    return decode(CartridgeScheme::k4K, 4096, start, loop)[start + loop.size() - 2].handler;
   };
-  CHECK(branch_after({0xAD, 0x84, 0x02, 0xD0, 0xFB}) == kHandler_wait_timer_zero);
-  CHECK(branch_after({0xAE, 0x84, 0x02, 0x10, 0xFB}) == kHandler_wait_timer_negative);
+  CHECK(branch_after({0xAD, 0x84, 0x02, 0xD0, 0xFB}) == kHandler_wait_timer_BNE_near);
+  CHECK(branch_after({0xAE, 0x84, 0x02, 0x10, 0xFB}) == kHandler_wait_timer_BPL_near);
+  CHECK(branch_after({0xAC, 0x84, 0x02, 0x30, 0xFB}) == kHandler_wait_timer_BMI_near);
+  CHECK(branch_after({0x2C, 0x84, 0x02, 0x30, 0xFB}) == kHandler_wait_timer_BMI_near);
+  CHECK(branch_after({0x2C, 0x84, 0x02, 0xD0, 0xFB}) == kHandler_BNE_rel_near);  // depends on A
+  CHECK(branch_after({0x2C, 0x85, 0x02, 0x10, 0xFB}) == kHandler_wait_flag_BPL_near);
+  CHECK(branch_after({0xAD, 0x85, 0x02, 0xD0, 0xFB}) == kHandler_BNE_rel_near);
   CHECK(branch_after({0xAD, 0x82, 0x02, 0xD0, 0xFB}) == kHandler_BNE_rel_near);  // SWCHB
   CHECK(branch_after({0xAD, 0x84, 0x02, 0xF0, 0xFB}) == kHandler_BEQ_rel_near);
-  CHECK(branch_after({0xCA, 0xD0, 0xFD}) == kHandler_wait_x);
-  CHECK(branch_after({0x88, 0xD0, 0xFD}) == kHandler_wait_y);
+  CHECK(branch_after({0xAD, 0x84, 0x02, 0xD0, 0xFB}, 0x2FC) == kHandler_wait_timer_BNE_far);
+  CHECK(branch_after({0xCA, 0xD0, 0xFD}) == kHandler_wait_x_BNE_near);
+  CHECK(branch_after({0x88, 0xD0, 0xFD}) == kHandler_wait_y_BNE_near);
+  CHECK(branch_after({0xCA, 0x10, 0xFD}) == kHandler_wait_x_BPL_near);
+  CHECK(branch_after({0x88, 0x10, 0xFD}, 0x2FE) == kHandler_wait_y_BPL_far);
   CHECK(branch_after({0xE8, 0xD0, 0xFD}) == kHandler_BNE_rel_near);
-  CHECK(branch_after({0xCA, 0x10, 0xFD}) == kHandler_BPL_rel_near);
+}
+
+TEST_CASE("a table in ROM is found beforehand where its bank is certain") {
+  const auto load = [](CartridgeScheme scheme, std::size_t rom_bytes, std::size_t offset, unsigned table) {
+    const Bytes code = {0xBD, static_cast<std::uint8_t>(table & 0xFF), static_cast<std::uint8_t>(table >> 8)};
+    return decode(scheme, rom_bytes, offset, code)[offset];
+  };
+  const auto found = [&](CartridgeScheme scheme, std::size_t rom_bytes, std::size_t offset, unsigned table) {
+    const DecodedInstruction instruction = load(scheme, rom_bytes, offset, table);
+    return instruction.handler == kHandler_LDA_abx_rom ? int{instruction.operand} : -1;
+  };
+  CHECK(found(CartridgeScheme::k4K, 4096, 0x200, 0xF434) == 0x434);
+  CHECK(found(CartridgeScheme::k4K, 4096, 0x200, 0xFF00) == 0xF00);
+  CHECK(found(CartridgeScheme::k4K, 4096, 0x200, 0xFF01) == -1);  // X may lead out of the ROM
+  CHECK(found(CartridgeScheme::k4K, 4096, 0x200, 0x0080) == -1);  // RAM
+  CHECK(found(CartridgeScheme::k2K, 2048, 0x200, 0xF934) == 0x134);
+  CHECK(found(CartridgeScheme::kF8, 8192, 0x1200, 0xF434) == 0x1434);  // the bank that is being run
+  CHECK(found(CartridgeScheme::kF8, 8192, 0x1200, 0xFEF8) == 0x1EF8);
+  CHECK(found(CartridgeScheme::kF8, 8192, 0x1200, 0xFEF9) == -1);    // hot spots
+  CHECK(found(CartridgeScheme::kF8SC, 8192, 0x1200, 0xF0FF) == -1);  // RAM on the cartridge
+  CHECK(found(CartridgeScheme::kE0, 8192, 0x200, 0xF434) == -1);
+  CHECK(found(CartridgeScheme::kE0, 8192, 0x200, 0xFC34) == 0x1C34);  // the last slice is always there
+  CHECK(found(CartridgeScheme::kFE, 8192, 0x200, 0xF434) == 0x434);
+  CHECK(found(CartridgeScheme::kFE, 8192, 0x200, 0xD434) == 0x1434);
+  CHECK(load(CartridgeScheme::k4K, 4096, 0x200, 0xFF01).operand == 0xFF01);
 }
 
 TEST_CASE("loads and stores that end a slice find the next instruction") {
