@@ -74,6 +74,9 @@ REPRODUCERS = {
     "collision below the picture in a frame that was reset": rom(
         "A2 FA 85 02 CA D0 FB 85 2C A9 FF 85 0D 85 1B A2 0A 85 02 CA D0 FB A5 32 85 80 4C 1A F0"
     ),
+    # ends only because of the number of instructions; RAM tells how many were run
+    "loop without an end": rom("E8 86 80 4C 00 F0"),
+    "loop without an end of the shortest instructions": rom(f"E6 80 {'EA' * 2000} 4C 00 F0"),
     # in another line of each frame; RESM0 draws up to column 0, and the loop is longer than a call
     "HMOVE's blank in the line where a call ends": rom(
         "A9 EC 85 09 E6 80 A5 80 29 0F 09 50 AA 85 02 CA D0 FB 85 2A EA EA EA EA EA 85 12"
@@ -108,6 +111,36 @@ def test_strobes_soon_after_hmove(register: int, hmove: int, strobe: int) -> Non
     code = show + lines + bytes.fromhex(FRAME_END) + bytes((JMP, 0x00, 0xF0))
     [outcome] = run_isolated(difference, [(rom(code.hex()), 0)], timeout=30)
     assert (outcome.failure, outcome.value) == (None, None)
+
+
+def waiting_difference(setup: str, loop: str, start: int) -> str | None:
+    """Compare a program that waits in each frame, not always as long, and tells how it went."""
+    begin = f"A5 80 69 1D 85 80 AA A8 {setup} 4C" + start.to_bytes(2, "little").hex()
+    tell = "86 81 84 82 08 68 85 83 AD 84 02 85 84"
+    code = bytes.fromhex(begin).ljust(start - 0xF000, b"\xea")
+    code += bytes.fromhex(f"{loop} {tell} {FRAME_END} 4C 00 F0")
+    return difference(rom(code.hex()), 0)
+
+
+LOADS = {"LDA": "AD", "LDX": "AE", "LDY": "AC", "BIT": "2C"}
+BRANCHES = {"BNE": "D0", "BPL": "10", "BMI": "30", "BEQ": "F0"}
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("start", [0xF140, 0xF1FC])  # the latter ends in another page
+def test_loops_that_wait(branch: str, start: int) -> None:
+    opcode = BRANCHES[branch]
+    calls = [
+        (f"8D {timer} 02", f"{load} {address} 02 {opcode} FB", start)
+        for timer in ("95", "96", "97")  # TIM8T, TIM64T, T1024T
+        for load in LOADS.values()
+        for address in ("84", "85")  # INTIM, INSTAT
+    ]
+    calls += [("", f"{count} {opcode} FD", start + 2) for count in ("CA", "88")]  # DEX, DEY
+    outcomes = list(run_isolated(waiting_difference, calls, timeout=30))
+    failures = {o.arguments: o.failure or o.value for o in outcomes if o.failure or o.value}
+    assert len(outcomes) == len(calls)
+    assert failures == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
