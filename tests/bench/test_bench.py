@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import json
@@ -13,8 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,12 +26,44 @@ from tests.commands.error_lines import error_of
 from tests.reference.learner import ToyEnv, newest, rnd_of, small_config, small_learner
 from tests.tiny import SIDE
 
+import rndfast.runs.train
 from rndfast.bench import bench
 from rndfast.bench.report import write_charts
 from rndfast.commands.main import main
+from rndfast.config import Config, RunConfig
 from rndfast.learner.backend import Advantages
 from rndfast.learner.rollout import collect
-from rndfast.runtime.timeline import PHASES, Timeline
+from rndfast.runtime.compute import GpuCompute
+from rndfast.runtime.processes import Ranks
+from rndfast.runtime.timeline import DEVICE_THREAD, PHASES, Span, Timeline
+
+
+class FakeGpu:
+    """Every moment is a millisecond after the one before; a trace has one kernel of 1 us."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.traces = self.started_ns = 0
+
+    def now(self) -> FakeMoment:
+        self.seconds += 1e-3
+        return FakeMoment(self.seconds)
+
+    def start_trace(self) -> None:
+        self.traces += 1
+        self.started_ns = time.perf_counter_ns()
+
+    def take_trace(self) -> list[Span]:
+        start_ns = self.started_ns + 1_000_000
+        return [Span("matmul", f"{DEVICE_THREAD} stream 7", start_ns, start_ns + 1000)]
+
+
+class FakeMoment(NamedTuple):
+    seconds: float
+
+    def seconds_until(self, later: FakeMoment) -> float:
+        return later.seconds - self.seconds
+
 
 PEERS = {"environments": {"ale-py"}, "training": {"plain"}, "update": {"plain"}}
 Report = dict[str, Any]
@@ -242,3 +276,37 @@ def test_ctrl_c_stops_it_and_leaves_nothing(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert re.fullmatch(r"rndfast: stopped by SIGINT\n", errors)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_gpu_two_iterations_warm_up_and_a_last_one_is_traced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = FakeGpu()
+
+    def open_gpu(config: RunConfig, timeline: Timeline, ranks: Ranks) -> GpuCompute:
+        timeline.watch_device(gpu)
+        on_cpu = dataclasses.replace(config, device="cpu")
+        return GpuCompute(on_cpu, torch.device("cpu"), timeline, ranks)
+
+    def plain_iterations(config: Config) -> Iterator[dict[str, float]]:
+        del config
+        for _ in range(5):  # not in the traced iteration
+            yield {}
+
+    monkeypatch.setattr(rndfast.runs.train, "open_compute", open_gpu)
+    monkeypatch.setattr(rndfast.runs.train, "resolved", lambda run: run)
+    monkeypatch.setattr(bench, "plain_iterations", plain_iterations)
+    config = small_config(img_height=SIDE, img_width=SIDE, rollout_steps=4, update_epochs=1)
+    run = dataclasses.replace(
+        config.run, device="cuda", precision="float32", num_threads=1, run_dir=tmp_path / "run"
+    )
+    report = bench.measure_training(dataclasses.replace(config, run=run), 3, 1, lambda line: None)
+    assert gpu.traces == 1
+    assert report["gpu_kernels"] == 1
+    assert 0 < report["gpu_busy_share"] < 1
+    assert len(report["rndfast"]["wall_s"]["rounds"]) == 3
+    # moments are apart by the phases that begin: 4 steps of two halves, each env and inference
+    phases = report["gpu_phases_s"]
+    assert [len(of_phase["rounds"]) for of_phase in phases.values()] == [3] * len(PHASES)
+    assert phases["bonus"]["median"] == phases["learn"]["median"] == pytest.approx(1e-3)
+    assert phases["inference"]["median"] == pytest.approx(9e-3)

@@ -97,6 +97,19 @@ def test_two_processes_do_what_one_does(tmp_path: Path, policy: str) -> None:
     assert metrics["charts/episodes"] == 0
 
 
+def test_two_processes_with_a_gpus_back_end_do_what_one_does(tmp_path: Path) -> None:
+    """Gradients are summed by gloo between what would be two graphs, on GPUs by NCCL."""
+    program = str(Path(__file__).with_name("train_on_gpu_backend.py"))
+    two_processes = [*TWO_PROCESSES[: TWO_PROCESSES.index("2") + 1], program, "train"]
+    settings = [*SMALL, "--norm-adv", "--total-transitions", str(ROLLOUT)]
+    succeed([sys.executable, program, "train"], *settings, "--run-dir", tmp_path / "one")
+    succeed(two_processes, *settings, "--run-dir", tmp_path / "two")
+    succeed(ONE_PROCESS, *settings, "--run-dir", tmp_path / "cpu")
+    one, two, cpu = (state_of(tmp_path / name) for name in ("one", "two", "cpu"))
+    assert_close(one, two)
+    assert_close(cpu, two)
+
+
 def test_shuffled_minibatches_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     settings = [*SMALL, "--shuffle-minibatches", "--run-dir", str(tmp_path / "run")]
     done = run(TWO_PROCESSES, *settings)
