@@ -22,6 +22,7 @@ from rndfast.commands.display import number
 from rndfast.config import Config, to_toml
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
+from rndfast.runtime.compute import resolve_device
 from rndfast.runtime.durable_files import replace_durably
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.spans import (
@@ -37,8 +38,10 @@ from rndfast.runtime.spans import (
 from rndfast.runtime.terminal import open_console
 from rndfast.runtime.timeline import MAX_SPANS, PHASE_THREAD, PHASES, Span, Timeline
 
-# Rollouts before the traced one. After one, the optimiser's memory and torch's caches are there.
+# Rollouts before the traced one. After one, the optimiser's memory and torch's caches are there; in
+# the second, a GPU's passes are captured.
 WARM_UP_ROLLOUTS = 1
+WARM_UP_ROLLOUTS_ON_GPU = 2
 # The summary lists this many waits, the longest ones.
 LISTED_WAITS = 8
 # And this many kernels of a GPU, by so much of their names, which are long.
@@ -96,6 +99,8 @@ def trace_iteration(
     """
     timeline = Timeline(keeps_spans=True, times_device=True)
     transitions = config.rollout_transitions
+    is_on_gpu = resolve_device(config.run) == "cuda"
+    num_warm_up = WARM_UP_ROLLOUTS_ON_GPU if is_on_gpu else WARM_UP_ROLLOUTS
     config = dataclasses.replace(
         config,
         # statistics that are a little worse cost the same time
@@ -103,7 +108,7 @@ def trace_iteration(
         run=dataclasses.replace(
             config.run,
             run_dir=run_dir,
-            total_transitions=(WARM_UP_ROLLOUTS + 1) * transitions,
+            total_transitions=(num_warm_up + 1) * transitions,
             tracker="none",
         ),
     )
@@ -113,7 +118,7 @@ def trace_iteration(
     def view(update: Metrics | str) -> None:
         if isinstance(update, str):
             console.print(update, soft_wrap=True)
-        elif update["transitions"] == WARM_UP_ROLLOUTS * transitions:
+        elif update["transitions"] == num_warm_up * transitions:
             iteration_s = number(update["perf/iteration_s"])
             console.print(f"warmed up; the last iteration took {iteration_s} s, the next is traced")
             timeline.take_device_seconds()
