@@ -110,7 +110,7 @@ def test_settings_that_a_file_lacks_come_from_the_base() -> None:
         ),
         ("[rnd]\nobs_clip = 0.0", "obs_clip must be above 0"),
         ("[rnd]\nint_reward_clip = -1.0", "int_reward_clip must be finite and above 0"),
-        ("[run]\nseed = -1", "seed must be in"),
+        ("[run]\nseed = -1", "seed must be at least 0"),
         ("[run]\nnum_threads = -1", "num_threads must be finite and at least 0"),
     ],
 )

@@ -5,6 +5,7 @@
 #include "array.hpp"
 #include "bindings.hpp"
 #include "rndfast/common/thread_pool.hpp"
+#include "rndfast/common/usable_cores.hpp"
 
 namespace rndfast::bindings {
 namespace py = pybind11;
@@ -19,7 +20,7 @@ constexpr const char* kThreadPoolDoc = R"(Fixed worker threads for the kernels o
 Results never depend on the number of threads or on the instruction set.
 
 Args:
-    num_threads: Threads that share the work, the calling one included; 0 means one per processor core.
+    num_threads: Threads that share the work, the calling one included; 0: one for each core that the process may use.
     simd: Instruction set: ``"auto"`` (the best that this processor has), ``"baseline"``, ``"avx2"``, ``"avx512"``.
 
 Raises:
@@ -47,6 +48,9 @@ std::shared_ptr<ThreadPool> resolve_pool(const OptionalPool& pool) {
 }
 
 void bind_thread_pool(py::module_& m) {
+  m.def(
+      "usable_cores", [] { return usable_cores(); },
+      "Cores that this process may use, by its affinity and the CPU quota of its control group.");
   PYBIND11_NUMPY_DTYPE(Span, start_ns, end_ns, thread, item);
   bind_class<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool", kThreadPoolDoc,
                                                       "its threads belong to this process: make one where it is used")

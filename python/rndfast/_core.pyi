@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'StepResults', 'ThreadPool', 'add_snapshot_sum', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette']
+__all__: list[str] = ['AtariBatch', 'Console', 'DiscountedReturnFilter', 'RunningMoments', 'StepResults', 'ThreadPool', 'add_snapshot_sum', 'area_resize', 'gae', 'games', 'gather_stacks', 'normalize_frames', 'palette', 'usable_cores']
 class ThreadPool:
     """
     Fixed worker threads for the kernels of rndfast.
@@ -13,7 +13,7 @@ class ThreadPool:
     Results never depend on the number of threads or on the instruction set.
     
     Args:
-        num_threads: Threads that share the work, the calling one included; 0 means one per processor core.
+        num_threads: Threads that share the work, the calling one included; 0: one for each core that the process may use.
         simd: Instruction set: ``"auto"`` (the best that this processor has), ``"baseline"``, ``"avx2"``, ``"avx512"``.
     
     Raises:
@@ -558,4 +558,8 @@ def palette(tv_format: str) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.ty
     
     Raises:
         ValueError: ``tv_format`` is unknown.
+    """
+def usable_cores() -> int:
+    """
+    Cores that this process may use, by its affinity and the CPU quota of its control group.
     """

@@ -261,7 +261,7 @@ class RunConfig:
     """Trained agent whose networks and statistics the run begins with, a file of `rndfast export`
     or a run's directory; the random agent's steps are then left out."""
     seed: int = 1
-    """Seed of networks, actions and environments; environment i gets its own."""
+    """Seed of networks, actions and environments, of any size; environment i gets its own."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the networks live: a CUDA GPU if there is one (auto). mps, an Apple GPU, is slow."""
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
@@ -291,7 +291,7 @@ class RunConfig:
         _require_at_least(self, 1, "total_transitions", "micro_batch_size")
         _require_at_least(self, 1, "checkpoint_interval_rollouts", "keep_checkpoints")
         _require_at_least(self, 0, "num_threads")
-        _require(0 <= self.seed < 2**31, "seed", "in [0, 2147483648)", self.seed)
+        _require(self.seed >= 0, "seed", "at least 0", self.seed)
 
 
 @dataclass(frozen=True)

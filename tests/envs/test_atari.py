@@ -30,6 +30,7 @@ from tests.reference.ale import AleVectorEnv
 from rndfast import _core
 from rndfast.envs.atari import AtariEnv, AtariVectorEnv, register_envs
 from rndfast.envs.games import GAMES, env_id, rom_path
+from rndfast.runtime.seeds import reduced_seed
 
 Array = npt.NDArray[Any]
 Step = tuple[Array, Array, Array, Array, dict[str, Any]]
@@ -581,10 +582,25 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(envs: AtariVectorEnv) 
     threaded.close()
 
 
-def test_different_seeds_give_different_games(envs: AtariVectorEnv) -> None:
-    shown = run(envs, [0, 1, 2**31 - 1])
+@pytest.mark.parametrize(
+    "seeds", [(0, 1, 2**31 - 1), (2**31, 2**32 - 1, 2**32), (2**32 + 1, 2**63 + 1, 2**200 + 1)]
+)
+def test_different_seeds_give_different_games(
+    envs: AtariVectorEnv, seeds: tuple[int, int, int]
+) -> None:
+    shown = run(envs, [*seeds])
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert not np.array_equal(shown[:, one], shown[:, other])
+
+
+def test_seeds_of_more_than_32_bits_are_hashed_by_numpy(envs: AtariVectorEnv) -> None:
+    large = [2**32 + 5, 10**30, 2**64 - 1]
+    hashed = [int(np.random.SeedSequence(seed).generate_state(1)[0]) for seed in large]
+    np.testing.assert_array_equal(run(envs, large), run(envs, hashed))
+    # environment i has seed s + i, also across the largest that is taken as it is
+    across = [2**32 - 1, 2**32, 2**32 + 1]
+    np.testing.assert_array_equal(run(envs, 2**32 - 1), run(envs, across))
+    assert len({reduced_seed(seed, bits=64) for seed in (2**64 - 1, 2**64, 2**65)}) == 3
 
 
 def test_a_reset_without_seed_goes_on_with_the_stream(envs: AtariVectorEnv) -> None:
@@ -729,7 +745,9 @@ def test_the_single_env_shows_what_the_vector_env_does_but_waits_for_reset() -> 
         if truncated:
             assert info["episode_length"] == 23
             num_ends += 1
-            with pytest.raises(RuntimeError, match="env 0 has ended and autoreset is disabled"):
+            with pytest.raises(
+                RuntimeError, match=r"^the episode has ended: call reset\(\) first$"
+            ):
                 env.step(0)
             obs, info = env.reset()
             all_obs, *_ = envs.step(np.array([0]))
@@ -752,6 +770,67 @@ def test_the_single_env_plays_on_after_the_signal_of_a_lost_life() -> None:
     assert info["lives"] == 4
     env.step(0)
     env.close()
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (4, ValueError, r"action must be in \[0, 4\), got 4"),
+        (-1, ValueError, r"action must be in \[0, 4\), got -1"),
+        (np.array([1]), ValueError, r"action must be one integer, got shape \(1,\)"),
+        ([0, 1], ValueError, r"action must be one integer, got shape \(2,\)"),
+        (1.0, TypeError, "action must be an integer, got float 1.0"),
+        (True, TypeError, "action must be an integer, got bool True"),
+        (None, TypeError, "action must be an integer, got NoneType None"),
+        ("1", TypeError, "action must be an integer, got str '1'"),
+    ],
+)
+def test_errors_of_the_single_env_speak_of_one_environment(
+    action: Any, error: type[Exception], message: str
+) -> None:
+    env = AtariEnv("breakout")
+    with pytest.raises(RuntimeError, match=r"^call reset\(\) before step\(\)$"):
+        env.step(0)
+    env.reset(seed=0)
+    with pytest.raises(error, match=f"^{message}$"):
+        env.step(action)
+    assert env.step(np.array(1))[4]["frame_number"] > 0  # of no axis: one integer
+    with pytest.raises(ValueError, match=r"options must be None or empty, got \{'reset_mask': 1\}"):
+        env.reset(options={"reset_mask": 1})
+    env.close()
+
+
+def test_after_ctrl_c_the_single_env_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    env, twin = AtariEnv("breakout"), AtariEnv("breakout")
+    for each in (env, twin):
+        each.reset(seed=0)
+    recv = env._envs.recv
+
+    def interrupted() -> Step:
+        monkeypatch.setattr(env._envs, "recv", recv)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(env._envs, "recv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        env.step(1)
+    twin.step(1)
+    np.testing.assert_array_equal(env.step(2)[0], twin.step(2)[0])
+    env.close()
+    twin.close()
+
+
+@pytest.mark.parametrize("full_action_space", [False, True])
+def test_action_meanings_are_ale_pys(full_action_space: bool) -> None:
+    gymnasium.register_envs(ale_py)
+    for game in ("breakout", "montezuma_revenge", "pong", "asteroids"):
+        envs = AtariVectorEnv(game, full_action_space=full_action_space)
+        ale_id = env_id(game).replace("rndfast", "ALE")
+        ale: Any = gymnasium.make(ale_id, full_action_space=full_action_space).unwrapped
+        assert envs.get_action_meanings() == ale.get_action_meanings()
+        single: Any = gymnasium.make(env_id(game), full_action_space=full_action_space).unwrapped
+        assert single.get_action_meanings() == ale.get_action_meanings()
+        for each in (envs, ale, single):
+            each.close()
 
 
 # --- misuse -----------------------------------------------------------------------------------
@@ -914,19 +993,17 @@ def test_actions_of_every_integer_dtype_and_stride_are_taken(envs: AtariVectorEn
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"seed": -1}, ValueError, r"seed must be in \[0, 2147483647\], got -1"),
-        ({"seed": 2**31}, ValueError, "seed must be in .* got 2147483648"),
-        ({"seed": 2**31 - 2}, ValueError, "seed of env 2 must be in .* got 2147483648"),
-        ({"seed": 2**64}, ValueError, "seed must be in"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"seed": -(2**64)}, ValueError, "seed must be at least 0, got -18446744073709551616"),
         ({"seed": 1.0}, TypeError, "seed must be an int, got float 1.0"),
         ({"seed": True}, TypeError, "seed must be an int, got bool"),
         ({"seed": "123"}, TypeError, "seed must be an int, got str"),
         ({"seed": [1, 2]}, ValueError, "seed must have 3 items, got 2"),
-        ({"seed": [1, 2, -3]}, ValueError, "seed of env 2 must be in .* got -3"),
+        ({"seed": [1, 2, -3]}, ValueError, "seed of env 2 must be at least 0, got -3"),
         ({"seed": [1, "2", 3]}, TypeError, "seed of env 1 must be an int, got str"),
         ({"seed": np.zeros(3)}, TypeError, "seed must have an integer dtype, got float64"),
         ({"seed": np.zeros(2, int)}, ValueError, r"seed must have shape \(3,\), got \(2,\)"),
-        ({"seed": np.full(3, 2**40)}, ValueError, "seed of env 0 must be in"),
+        ({"seed": np.full(3, -5)}, ValueError, "seed of env 0 must be at least 0, got -5"),
         ({"options": [1]}, TypeError, "options must be a dict or None, got list"),
         ({"options": {"mask": 1}}, ValueError, "only have the key 'reset_mask', got {'mask'}"),
         *(

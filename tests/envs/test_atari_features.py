@@ -576,10 +576,38 @@ def test_pooling_in_colour_changes_nothing_where_nothing_is_pooled_or_turned_gre
         assert results[0] == results[1], unused
 
 
-def test_after_a_lost_life_the_same_game_goes_on_with_one_step_of_noop() -> None:
-    envs = AtariVectorEnv("breakout", 1, episodic_life=True, **PAPER, **FULL_SCREEN)
+@pytest.mark.parametrize("frameskip", [1, 3, 4])
+def test_every_life_is_served_with_use_fire_reset(frameskip: int) -> None:
+    """Where nobody presses FIRE, lives are lost only if the environment serves."""
+    envs = AtariVectorEnv(
+        "breakout",
+        1,
+        episodic_life=True,
+        repeat_action_probability=0.0,
+        autoreset_mode=SAME_STEP,
+        frameskip=frameskip,
+        **TINY,
+    )
+    envs.reset(seed=0)
+    noop = np.zeros(1, np.int64)
+    assert sum(int(envs.step(noop)[2][0]) for _ in range(1_600 // frameskip)) >= 5
+    envs.close()
+
+
+@pytest.mark.parametrize("fires", [False, True])
+def test_after_a_lost_life_the_same_game_goes_on_with_one_step_of_noop(fires: bool) -> None:
+    """Its last frame is FIRE if a game begins with FIRE too, so that the ball is served."""
+    envs = AtariVectorEnv(
+        "breakout", 1, episodic_life=True, noop_max=0, use_fire_reset=fires, **FULL_SCREEN
+    )
     oracle = make_ale(rom_file("breakout"), seed=4)
-    oracle.reset_game()
+
+    def start_game() -> None:
+        oracle.reset_game()
+        if fires:
+            oracle.act(1)
+
+    start_game()
     _, info = envs.reset(seed=4)
     rng = np.random.default_rng(0)
     ended, num_lives_lost, num_games = False, 0, 0
@@ -591,15 +619,16 @@ def test_after_a_lost_life_the_same_game_goes_on_with_one_step_of_noop() -> None
         obs, rewards, terminations, truncations, info = envs.step(np.array([action]))
         if is_reset and oracle.game_over():
             frames_before += oracle.getEpisodeFrameNumber()
-            oracle.reset_game()
+            start_game()
             screens = [oracle.getScreenGrayscale()] * 2
             ended = False
             num_games += 1
             np.testing.assert_array_equal(obs[0, -1], screens[-1])
         else:
             total = 0
-            for _ in range(4):
-                total += oracle.act([0, 1, 3, 4][action] if not is_reset else 0)
+            held = [0, 0, 0, int(fires)] if is_reset else [[0, 1, 3, 4][action]] * 4
+            for held_action in held:
+                total += oracle.act(held_action)
                 screens.append(oracle.getScreenGrayscale())
                 ended = oracle.game_over() or oracle.lives() < lives
                 if ended:

@@ -205,8 +205,10 @@ def test_sb3_seeds() -> None:
     random_seeds = env.seed()
     assert random_seeds != env.seed()
     env.reset()
-    env.seed(2**31)
-    with pytest.raises(ValueError, match=r"seed of env 0 must be in \[0, 2147483647\]"):
+    env.seed(2**32 - 1)  # the largest that SB3 draws
+    env.reset()
+    env.seed(-1)
+    with pytest.raises(ValueError, match="seed of env 0 must be at least 0, got -1"):
         env.reset()
 
 
@@ -234,7 +236,9 @@ def test_sb3_attributes_and_methods_of_single_environments() -> None:
     assert tiled.shape == (420, 320, 3)  # two by two, the last one black
     np.testing.assert_array_equal(tiled[210:, :160], shown[2])
     assert env.metadata == {"render_modes": ["human", "rgb_array"], "render_fps": 15.0}
-    with pytest.raises(AttributeError, match="only the method 'render', got 'reset'"):
+    meanings = env.env_method("get_action_meanings", indices=1)
+    assert meanings == [["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]]
+    with pytest.raises(AttributeError, match="'render' and 'get_action_meanings', got 'reset'"):
         env.env_method("reset")
     env.set_options({})
     with pytest.raises(ValueError, match=r"no options of reset, got \{'x': 1\}"):
@@ -244,6 +248,42 @@ def test_sb3_attributes_and_methods_of_single_environments() -> None:
     env.close()
     with pytest.raises(RuntimeError, match="closed"):
         env.reset()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_sb3_takes_actions_in_every_form_that_dummy_vec_env_takes(kind: Any) -> None:
+    def shown(actions: Any) -> Array:
+        env = make_env("breakout")
+        env.seed(0)
+        env.reset()
+        observations = env.step(actions)[0]
+        env.close()
+        return np.asarray(observations)
+
+    np.testing.assert_array_equal(shown(kind([1, 2, 3])), shown(np.array([1, 2, 3])))
+    with pytest.raises(TypeError, match="integer"):
+        shown(kind([1.0, 2.0, 3.0]))
+
+
+def test_sb3_learns_on_after_ctrl_c_in_a_step() -> None:
+    """Between `step_async` and the end of `step_wait`, where the results of the step are lost."""
+    env = make_env("breakout")
+    model = PPO("MlpPolicy", env, n_steps=4, batch_size=12, policy_kwargs={"net_arch": [4]})
+    recv, num_steps = env.envs.recv, 0
+
+    def interrupted_once() -> Any:
+        nonlocal num_steps
+        num_steps += 1
+        if num_steps == 6:
+            raise KeyboardInterrupt
+        return recv()
+
+    env.envs.recv = interrupted_once  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(1_000)
+    model.learn(36, reset_num_timesteps=False)
+    assert num_steps > 6
+    env.close()
 
 
 def test_sb3_takes_only_atari_environments_with_same_step_autoreset() -> None:

@@ -261,7 +261,7 @@ def test_eval_writes_the_video_and_prints_statistics(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed=-1"], "seed must be in [0, 2147483647], got -1"),
+        (["--seed=-1"], "seed must be at least 0, got -1"),
         (["--episodes=0"], "episodes must be at least 1, got 0"),
         (["--checkpoint=step-000000000007"], "is missing or not a plain file"),
     ],

@@ -10,20 +10,17 @@
 #include <utility>
 
 #include "rndfast/common/start_thread.hpp"
+#include "rndfast/common/usable_cores.hpp"
 
 namespace rndfast {
 namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
-std::size_t resolve_num_threads(std::size_t requested) {
-  return requested != 0 ? requested : std::max<std::size_t>(1, std::thread::hardware_concurrency());
-}
-
 }  // namespace
 
 ThreadPool::ThreadPool(std::size_t num_threads, SimdLevel simd_level)
-    : num_threads_(resolve_num_threads(num_threads)),
+    : num_threads_(num_threads != 0 ? num_threads : usable_cores()),
       simd_level_(simd_level),
       owner_pid_(getpid()),
       shared_(std::make_unique<Shared>()) {

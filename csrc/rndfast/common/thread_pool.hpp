@@ -30,7 +30,7 @@ class ThreadPool {
   /// Called on the calling thread about every 50 ms; throws to abandon the loop (Ctrl-C).
   using Poll = FunctionRef<void()>;
 
-  /// `num_threads` >= 1 counts the calling thread: 1 starts no worker. 0 means one per processor core. Throws
+  /// `num_threads` >= 1 counts the calling thread: 1 starts no worker. 0 means usable_cores(). Throws
   /// std::runtime_error if the system refuses a thread.
   explicit ThreadPool(std::size_t num_threads, SimdLevel simd_level = detect_simd_level());
   ~ThreadPool();

@@ -18,6 +18,7 @@
 #include "rndfast/common/fork_count.hpp"
 #include "rndfast/common/spin_lock.hpp"
 #include "rndfast/common/start_thread.hpp"
+#include "rndfast/common/usable_cores.hpp"
 
 namespace rndfast {
 namespace {
@@ -26,8 +27,6 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 constexpr auto kSpinTime = std::chrono::microseconds(50);  // about what it costs to put a thread to sleep and wake it
 constexpr std::size_t kCacheLine = 64;
-
-std::size_t num_cores() { return std::max<std::size_t>(1, std::thread::hardware_concurrency()); }
 
 /// Restricts a thread to one CPU, where the system can.
 void pin([[maybe_unused]] std::thread& thread, [[maybe_unused]] std::size_t cpu) {
@@ -179,12 +178,12 @@ void WorkerQueue::Shared::run_item(Job& job, std::size_t item, std::size_t threa
 }
 
 WorkerQueue::WorkerQueue(std::size_t num_threads, int first_cpu)
-    : num_threads_(num_threads != 0 ? num_threads : num_cores()),
+    : num_threads_(num_threads != 0 ? num_threads : usable_cores()),
       owner_pid_(getpid()),
       owner_fork_count_(fork_count()),
       shared_(std::make_unique<Shared>()) {
   shared_->num_threads = num_threads_;
-  shared_->spins = num_threads_ <= num_cores();
+  shared_->spins = num_threads_ <= usable_cores();
   shared_->workers.reserve(num_threads_);
   try {
     for (std::size_t index = 0; index < num_threads_; ++index) {

@@ -42,7 +42,7 @@ class WorkerQueue {
 
   class Job;
 
-  /// `num_threads` 0 means one per processor core. Thread i runs on CPU `first_cpu` + i only, unless that is negative.
+  /// `num_threads` 0 means usable_cores(). Thread i runs on CPU `first_cpu` + i only, unless that is negative.
   /// Throws std::invalid_argument if there is no such CPU, std::runtime_error if the system refuses a thread.
   WorkerQueue(std::size_t num_threads, int first_cpu);
   /// Finishes the items that are being worked on and forgets the others.

@@ -62,6 +62,10 @@ EnvPlan::EnvPlan(const Game& game, std::span<const std::uint8_t> rom, const EnvS
   if (settings.grayscale && settings.pool_before_grey) grey_pool_.emplace(colors());
 }
 
+bool EnvPlan::fires() const {
+  return settings_.use_fire_reset && std::ranges::find(actions_, Action::kFire) != actions_.end();
+}
+
 std::size_t EnvPlan::frame_size() const {
   return static_cast<std::size_t>(settings_.img_height) * static_cast<std::size_t>(settings_.img_width) * channels();
 }
@@ -126,9 +130,7 @@ void AtariEnv::start_game(const EnvPlan& plan) {
   const EnvSettings& settings = plan.settings();
   const GameBoard& board = plan.board();
   console_.reset(board, plan.reset_memo());
-  const auto actions = plan.actions();
-  const bool fires =
-      settings.use_fire_reset && std::find(actions.begin(), actions.end(), Action::kFire) != actions.end();
+  const bool fires = plan.fires();
   if (fires) console_.act(board, Action::kFire, 1, false);
   const auto bound = static_cast<std::uint32_t>(std::max(settings.noop_max, 1));
   const std::uint32_t num_noops = draw_below(bound, noop_random_);
@@ -145,7 +147,8 @@ void AtariEnv::reset(const EnvPlan& plan, const Frames& frames, StepRecord& reco
   game_goes_on_ = false;
   bool game_over = false;
   if (goes_on) {
-    play(plan, frames, Action::kNoop, record);  // a further life may be lost on the way
+    // a further life may be lost on the way
+    play(plan, frames, Action::kNoop, plan.fires() ? Action::kFire : Action::kNoop, record);
     game_over = record.game_over;
   }
   if (!goes_on || game_over) {
@@ -172,7 +175,7 @@ bool AtariEnv::step(const EnvPlan& plan, const Frames& frames, Action action, St
     reset(plan, frames, record);
     return false;
   }
-  play(plan, frames, action, record);
+  play(plan, frames, action, action, record);
   if (settings.autoreset != Autoreset::kSameStep || !(record.terminated || record.truncated)) return false;
   final.record = record;
   final.stack.assign(frames.stack, frames.stack + plan.observation_size());
@@ -185,7 +188,7 @@ bool AtariEnv::step(const EnvPlan& plan, const Frames& frames, Action action, St
   return true;
 }
 
-void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record) {
+void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, Action last_action, StepRecord& record) {
   const EnvSettings& settings = plan.settings();
   const GameBoard& board = plan.board();
   if (counts_start_anew_) {
@@ -200,7 +203,7 @@ void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, St
   bool stops = false;
   while (frames_left > 0 && !stops) {
     const bool wants_picture = frames_left == 1 || (frames_left == 2 && settings.maxpool);
-    reward += console_.act(board, action, 1, wants_picture);
+    reward += console_.act(board, frames_left == 1 ? last_action : action, 1, wants_picture);
     --frames_left;
     ++elapsed_frames_;
     const std::int32_t lives = console_.lives(board);

@@ -42,6 +42,9 @@ class EnvPlan {
   ResetMemo* reset_memo() const { return reset_memo_.get(); }
   const Palette& colors() const { return palette(switched_on_.atari().tv_format()); }
 
+  /// Whether episodes begin with FIRE.
+  bool fires() const;
+
   std::size_t channels() const { return settings_.grayscale ? 1 : 3; }
   std::size_t picture_height() const { return static_cast<std::size_t>(switched_on_.atari().height()); }
   /// Bytes of one frame of an observation, (img_height, img_width) or (img_height, img_width, 3).
@@ -108,7 +111,8 @@ class AtariEnv {
   GameConsole& console() { return console_; }
 
  private:
-  void play(const EnvPlan& plan, const Frames& frames, Action action, StepRecord& record);
+  /// A step; its last frame has an action of its own.
+  void play(const EnvPlan& plan, const Frames& frames, Action action, Action last_action, StepRecord& record);
   void start_game(const EnvPlan& plan);
   void observe(const EnvPlan& plan, const Frames& frames, bool stopped, bool ran_all_frames);
 

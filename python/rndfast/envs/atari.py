@@ -17,12 +17,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rndfast import _core
-from rndfast.envs.games import GAMES, env_id, has_rooms, parse_game, rom_path
+from rndfast.envs.games import ACTION_MEANINGS, GAMES, env_id, has_rooms, parse_game, rom_path
 from rndfast.envs.step_info import StepInfo, all_entries
+from rndfast.runtime.seeds import reduced_seed
 
 __all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
 
-_INT32_MAX = 2**31 - 1
 _CONSOLE_FPS = 60
 # The core takes this seed as "go on with the present random numbers".
 _UNSEEDED = -1
@@ -90,11 +90,12 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             effect without ``grayscale`` and ``maxpool`` (``docs/algorithm.md``).
         noop_max: A reset plays a random number of no-op frames below this.
         episodic_life: End an episode when a life is lost; the next one goes on in the same game,
-            after one step of no-op.
+            after one step of no-op, whose last frame is FIRE with ``use_fire_reset``.
         life_loss_info: Set the termination when a life is lost, but play on; return and length
             start anew.
         reward_clipping: Return the sign of the summed reward.
-        use_fire_reset: Press FIRE for one frame at a reset, where the game has that action.
+        use_fire_reset: Press FIRE for one frame at a reset, where the game has that action; also
+            where an episode begins after a lost life.
         mode: One of the game's modes; None: its first.
         difficulty: One of the game's difficulties: bit 0 is the left switch, bit 1 the right one,
             1 is A. None: both at B.
@@ -106,7 +107,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             second `recv` or `step` after it; and the entries of ``info`` are made when they are
             asked for. ``final_obs`` stays in any case.
         render_mode: ``"rgb_array"`` to use `render`; None.
-        num_threads: Worker threads, 0 to 1024; 0 means one per processor core.
+        num_threads: Worker threads, 0 to 1024; 0 means one for each core that the process
+            may use (its affinity, and a container's CPU quota).
         thread_affinity_offset: First CPU to pin the threads to, -1 for none.
 
     Raises:
@@ -191,7 +193,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         )
 
         self.num_envs = self._batch.num_envs
-        self.num_actions = len(self._batch.action_set)
+        self._action_set = self._batch.action_set
+        self.num_actions = len(self._action_set)
         shape = (stack_num, img_height, img_width) + (() if grayscale else (3,))
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.single_action_space = gymnasium.spaces.Discrete(self.num_actions)
@@ -224,8 +227,8 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
             seed: An int ``s`` seeds environment ``i`` with ``s + i``; a sequence or an ``(N,)``
                 integer array gives one seed per environment (unused where not reset); None, also as
                 an item, goes on with the present random stream (at first, a random one).
-                Seeds are 0 to 2**31 - 1, as in ale-py. Larger ones are refused, not reduced, so
-                that different seeds are never the same stream.
+                A seed is any integer that is not negative. The consoles take 32 bits: larger ones
+                are hashed by `numpy.random.SeedSequence`.
             options: ``{"reset_mask": mask}`` with a ``(N,)`` bool array: only these environments
                 are reset; the others keep their state. Not changed.
 
@@ -246,7 +249,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
                     "the first reset must be of all environments: leave out reset_mask"
                 )
             unseeded = seeds == _UNSEEDED
-            seeds[unseeded] = np.random.default_rng().integers(0, _INT32_MAX, unseeded.sum())
+            seeds[unseeded] = np.random.default_rng().integers(0, 2**32, unseeded.sum())
         env_ids = np.flatnonzero(mask)
         batch.reset(env_ids, seeds[env_ids])
         self._is_reset = True
@@ -397,6 +400,19 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         self._idle_batch().restore(snapshot)
         self._is_reset = True
 
+    def get_action_meanings(self) -> list[str]:
+        """Say what each action does, in ale-py's words: ``["NOOP", "FIRE", "RIGHT", "LEFT"]``."""
+        return [ACTION_MEANINGS[action] for action in self._action_set]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no `send` is under way whose results `recv` has not returned.
+
+        Raises:
+            RuntimeError: After `close` or in a forked child.
+        """
+        return self._usable_batch().is_idle
+
     @property
     def traced_threads(self) -> AtariVectorEnv:
         """These environments, whose threads `start_trace` and `take_trace` are about."""
@@ -459,7 +475,7 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
 
     def _idle_batch(self) -> _core.AtariBatch:
         batch = self._usable_batch()
-        if not batch.is_idle:
+        if not self.is_idle:
             raise RuntimeError("a step is under way: call recv() or reset() first")
         return batch
 
@@ -498,11 +514,13 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
                 raise ValueError(f"seed must have {self.num_envs} items, got {len(seed)}")
             seeds = list(seed)
         else:
-            first = _checked_int("seed", seed, 0)
+            first = _checked_seed("seed", seed)
             seeds = [first + env for env in range(self.num_envs)]
         return np.array(
             [
-                _UNSEEDED if item is None else _checked_int(f"seed of env {env}", item, 0)
+                _UNSEEDED
+                if item is None
+                else reduced_seed(_checked_seed(f"seed of env {env}", item), bits=32)
                 for env, item in enumerate(seeds)
             ],
             np.int64,
@@ -532,27 +550,61 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
         self.action_space = self._envs.single_action_space
         self.render_mode = self._envs.render_mode
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": self._envs.render_fps}
+        self._has_ended = False
+        # a termination is then not the end of the episode
+        self._plays_on_after_life = settings.get("life_loss_info", False) and not settings.get(
+            "episodic_life", False
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """Start an episode; ``seed`` and errors as in `AtariVectorEnv.reset`."""
-        seed = None if seed is None else _checked_int("seed", seed, 0)
-        observations, info = self._envs.reset(seed=seed, options=options)
+        """Start an episode; ``seed`` as of `AtariVectorEnv.reset`.
+
+        Raises:
+            TypeError: ``seed`` is no int.
+            ValueError: It is negative, or there are options: an environment has none.
+            RuntimeError: After `close` or in a forked child.
+        """
+        seed = None if seed is None else _checked_seed("seed", seed)
+        if options:
+            raise ValueError(f"options must be None or empty, got {options!r}")
+        observations, info = self._envs.reset(seed=seed)
+        self._has_ended = False
         super().reset(seed=seed)
         return observations[0], _of_only_env(info)
 
     def step(
         self, action: int | np.integer[Any]
     ) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
-        """Hold ``action`` for ``frameskip`` frames; errors as in `AtariVectorEnv.step`.
+        """Hold ``action`` for ``frameskip`` frames.
 
         Raises:
-            RuntimeError: Also after the end of an episode.
+            TypeError: ``action`` is no integer.
+            ValueError: It is an array of integers, or none of the game's actions.
+            RuntimeError: Before `reset`, after `close`, in a forked child, or after the end of an
+                episode.
+            KeyboardInterrupt: At Ctrl-C. The step was made; what came of it is lost.
         """
-        observations, rewards, terminations, truncations, info = self._envs.step(
-            np.asarray([action])
-        )
+        action_array = np.asarray(action)
+        if action_array.shape != ():
+            raise ValueError(f"action must be one integer, got shape {action_array.shape}")
+        if not np.issubdtype(action_array.dtype, np.integer):
+            raise TypeError(f"action must be an integer, got {type(action).__name__} {action!r}")
+        if not 0 <= action_array < self._envs.num_actions:
+            raise ValueError(f"action must be in [0, {self._envs.num_actions}), got {action}")
+        if self._has_ended:
+            raise RuntimeError("the episode has ended: call reset() first")
+        try:
+            observations, rewards, terminations, truncations, info = self._envs.step(
+                action_array.reshape(1)
+            )
+        except KeyboardInterrupt:
+            # who goes on can only step again, and does not know of a step that is under way
+            _, _, terminations, truncations, info = self._envs.recv()
+            self._note_end(terminations, truncations, info)
+            raise
+        self._note_end(terminations, truncations, info)
         return (
             observations[0],
             float(rewards[0]),
@@ -560,6 +612,14 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
             bool(truncations[0]),
             _of_only_env(info),
         )
+
+    def get_action_meanings(self) -> list[str]:
+        """Say what each action does; see `AtariVectorEnv.get_action_meanings`."""
+        return self._envs.get_action_meanings()
+
+    def _note_end(self, terminations: Array, truncations: Array, info: dict[str, Any]) -> None:
+        is_end = info["game_over"] if self._plays_on_after_life else terminations | truncations
+        self._has_ended = bool(is_end[0])
 
     def render(self) -> npt.NDArray[np.uint8]:
         """Return the console's picture; errors as in `AtariVectorEnv.render`."""
@@ -589,12 +649,24 @@ def _of_only_env(info: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _checked_int(name: str, value: object, low: int, high: int = _INT32_MAX) -> int:
+def _int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
     return int(value)
+
+
+def _checked_int(name: str, value: object, low: int, high: int) -> int:
+    checked = _int(name, value)
+    if not low <= checked <= high:
+        raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+    return checked
+
+
+def _checked_seed(name: str, value: object) -> int:
+    checked = _int(name, value)
+    if checked < 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+    return checked
 
 
 def _checked_autoreset_mode(value: object) -> AutoresetMode:

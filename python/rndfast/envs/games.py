@@ -16,13 +16,23 @@ from typing import Any
 
 from rndfast import _core
 
-__all__ = ["GAMES", "env_id", "has_rooms", "parse_game", "rom_path"]
+__all__ = ["ACTION_MEANINGS", "GAMES", "env_id", "has_rooms", "parse_game", "rom_path"]
 
 _FACTS: dict[str, dict[str, Any]] = {facts["name"]: facts for facts in _core.games()}
 
 # the games that ale-py 0.12.1 registers as ALE/<Game>-v5: all ROMs in it but the four games that
 # need two players
 GAMES: tuple[str, ...] = tuple(_FACTS)
+
+# what the consoles' actions 0 to 17 do, in ale-py's words
+ACTION_MEANINGS: tuple[str, ...] = (
+    "NOOP",
+    "FIRE",
+    *("UP", "RIGHT", "LEFT", "DOWN"),
+    *("UPRIGHT", "UPLEFT", "DOWNRIGHT", "DOWNLEFT"),
+    *("UPFIRE", "RIGHTFIRE", "LEFTFIRE", "DOWNFIRE"),
+    *("UPRIGHTFIRE", "UPLEFTFIRE", "DOWNRIGHTFIRE", "DOWNLEFTFIRE"),
+)
 
 _REINSTALL = "reinstall it with `pip install --force-reinstall ale-py`"
 

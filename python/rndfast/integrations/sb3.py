@@ -95,9 +95,17 @@ class SB3VecEnv(VecEnv):
         self.reset_infos = _rows(info)
         return self._channels_first(observations)
 
-    def step_async(self, actions: Array) -> None:
-        """Begin to step all environments; actions and errors as of `AtariVectorEnv.send`."""
-        self.envs.send(actions)
+    def step_async(self, actions: Array | Sequence[int]) -> None:
+        """Begin to step all environments; errors as of `AtariVectorEnv.send`.
+
+        The results of a step whose `step_wait` Ctrl-C has cut off are dropped.
+
+        Args:
+            actions: ``(N,)`` integers.
+        """
+        while not self.envs.is_idle:
+            self.envs.recv()
+        self.envs.send(np.asarray(actions))
 
     def step_wait(
         self,
@@ -132,7 +140,7 @@ class SB3VecEnv(VecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Choose the next `reset`'s seeds: ``seed + i`` for environment i; None: random ones."""
         if seed is None:
-            seed = int(np.random.default_rng().integers(2**31 - self.num_envs))
+            seed = int(np.random.default_rng().integers(2**32))
         return super().seed(seed)
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
@@ -181,15 +189,17 @@ class SB3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call ``render`` of some environments, the only method that single ones have.
+        """Call ``render`` or ``get_action_meanings`` of some environments.
 
         Raises:
-            AttributeError: It is another method.
+            AttributeError: It is another method: single ones have no more.
         """
+        if method_name == "get_action_meanings":
+            return [self.envs.get_action_meanings() for _ in self._get_indices(indices)]
         if method_name != "render":
             raise AttributeError(
-                f"single environments have only the method 'render', got {method_name!r}; "
-                "all together they have those of the attribute envs"
+                "single environments have the methods 'render' and 'get_action_meanings', "
+                f"got {method_name!r}; all together they have those of the attribute envs"
             )
         pictures = self.envs.render(*method_args, **method_kwargs)
         return [pictures[env] for env in self._get_indices(indices)]

@@ -18,6 +18,7 @@ from rndfast.learner.distributions import distribution_over
 from rndfast.learner.networks import PolicyNetwork, RndNetworks
 from rndfast.learner.observations import single_shape
 from rndfast.learner.rnd import PRIOR_COUNT, Rnd
+from rndfast.runtime.seeds import reduced_seed
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -52,7 +53,7 @@ class Agent:
         self.device = device
         self.distribution = distribution_over(env.single_action_space)
         self.observation_shape = single_shape(env.single_observation_space)
-        self.generator = torch.Generator().manual_seed(config.run.seed)
+        self.generator = torch.Generator().manual_seed(reduced_seed(config.run.seed, bits=64))
         self.sees_images = len(self.observation_shape) > 1
         stack_num = config.atari.stack_num if self.sees_images else 1
         policy = PolicyNetwork(

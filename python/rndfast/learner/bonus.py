@@ -58,6 +58,7 @@ class RNDBonus(nn.Module):
         num_features: Outputs of target and predictor.
 
     Raises:
+        TypeError: ``num_envs`` is no int.
         ValueError: An argument is out of range, or images are too small for the convolutions.
 
     Example:
@@ -84,6 +85,8 @@ class RNDBonus(nn.Module):
         num_features: int = RndConfig.num_features,
     ) -> None:
         super().__init__()
+        if type(num_envs) is not int:
+            raise TypeError(f"num_envs must be an int, got {type(num_envs).__name__} {num_envs!r}")
         self.observation_shape = tuple(observation_shape)
         if len(self.observation_shape) not in (1, 3) or min(self.observation_shape) < 1:
             raise ValueError(
@@ -124,6 +127,7 @@ class RNDBonus(nn.Module):
             ValueError: As of `forward`, or if observations are not finite.
         """
         rows, _ = self._rows("observations", observations)
+        _require_finite_rows("observations", rows)
         self.obs_moments.assign(self.obs_moments.updated(rows))
 
     def forward(self, next_obs: Tensor) -> Tensor:
@@ -172,6 +176,7 @@ class RNDBonus(nn.Module):
                 f"next_obs must have shape (T, {expected}) or ({expected}), "
                 f"got {tuple(next_obs.shape)}"
             )
+        _require_finite_rows("next_obs", rows)
         raw_rewards = _on_host(self(next_obs))
         require_finite("prediction errors", raw_rewards)
         int_return_filter = self._int_return_filter()
@@ -266,6 +271,11 @@ class _Moments(nn.Module):
         self.count.fill_(moments.count)
         self.mean.copy_(torch.from_numpy(moments.mean))
         self.m2.copy_(torch.from_numpy(moments.m2))
+
+
+def _require_finite_rows(name: str, rows: Tensor) -> None:
+    if rows.is_floating_point() and not bool(rows.isfinite().all()):
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
 
 
 def _on_host(values: Tensor) -> NDArray[Any]:

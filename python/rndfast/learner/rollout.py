@@ -183,10 +183,10 @@ def start_episodes(
 def reset_envs(env: SameStepEnv, seed: int, ranks: Ranks) -> NDArray[Any]:
     """First observations of new episodes.
 
-    Environment ``i`` of the run's has seed ``seed + i``; after the largest, 2**31 - 1, comes 0.
+    Environment ``i`` of the run's has seed ``seed + i``.
     """
     num_envs = env.num_envs * ranks.world_size
-    seeds = ranks.own(np.arange(seed, seed + num_envs) % 2**31)
+    seeds = ranks.own(np.array([seed + env for env in range(num_envs)], object))  # of any size
     return env.reset(seed=seeds.tolist())[0]
 
 

@@ -23,6 +23,7 @@ from rndfast.runs.directory import require_no_link
 from rndfast.runs.state import of_this_version
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.seeds import reduced_seed
 from rndfast.runtime.terminal import open_console
 
 
@@ -78,13 +79,13 @@ def evaluate(
     Raises:
         CheckpointError: No checkpoint verifies, the one named does not, or the file.
         ImportError: ``record`` without the libraries of the ``video`` extra.
-        ValueError: ``episodes`` is below 1, ``seed`` not in [0, 2**31), or the environment is of
+        ValueError: ``episodes`` is below 1, ``seed`` below 0, or the environment is of
             a module that is not allowed.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"seed must be in [0, {2**31 - 1}], got {seed}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     if record:
         require_video_libraries()
         if video is None:
@@ -136,7 +137,7 @@ def play(
     ):
         agent, rollout, backend = make_learner(one_step, env, compute)
         agent.load_state(of_this_version(checkpoint.state), only_to_play=True)
-        agent.generator.manual_seed(seed)
+        agent.generator.manual_seed(reduced_seed(seed, bits=64))
         start_episodes(env, rollout, backend, seed, compute.ranks)
 
         while is_playing.any():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rndfast._core import ThreadPool
+from rndfast._core import ThreadPool, usable_cores
 from rndfast.config import RunConfig
 from rndfast.runtime.cuda_device import CudaDevice
 from rndfast.runtime.processes import Ranks
@@ -28,11 +27,6 @@ from rndfast.runtime.timeline import Timeline
 
 MicroBatch = TypeVar("MicroBatch")
 Result = TypeVar("Result")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_device(config: RunConfig) -> Literal["cpu", "cuda", "mps"]:
