@@ -36,8 +36,8 @@ import numpy as np
 
 import rndfast
 from rndfast import _core
+from rndfast._core import usable_cores
 from rndfast.bench.bench import OURS, STEPPERS, is_installed, measure_envs, rndfast_stepper
-from rndfast.runtime.compute import usable_cores
 
 GAMES = ("montezuma_revenge", "breakout", "pong", "venture", "seaquest", "private_eye")
 

@@ -38,6 +38,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from rndfast._core import usable_cores
 from rndfast.bench.bench import versions
 from rndfast.commands.profile import summary, trace_iteration
 from rndfast.config import Config
@@ -53,7 +54,7 @@ from rndfast.presets import PRESETS
 from rndfast.runs.checkpoint import load_newest_checkpoint
 from rndfast.runs.metrics import Metrics, read_metrics
 from rndfast.runs.train import train
-from rndfast.runtime.compute import open_compute, usable_cores
+from rndfast.runtime.compute import open_compute
 from rndfast.runtime.hardware import hardware
 from rndfast.runtime.spans import device_use, longest_kernels
 from rndfast.runtime.timeline import PHASES

@@ -794,7 +794,8 @@ def test_errors_of_the_single_env_speak_of_one_environment(
     env.reset(seed=0)
     with pytest.raises(error, match=f"^{message}$"):
         env.step(action)
-    assert env.step(np.array(1))[4]["frame_number"] > 0  # of no axis: one integer
+    without_axes: Any = np.array(1)
+    assert env.step(without_axes)[4]["frame_number"] > 0
     with pytest.raises(ValueError, match=r"options must be None or empty, got \{'reset_mask': 1\}"):
         env.reset(options={"reset_mask": 1})
     env.close()

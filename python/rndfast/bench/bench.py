@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 import rndfast
+from rndfast._core import usable_cores
 from rndfast.bench.arguments import BenchArguments
 from rndfast.bench.plain import PlainBatch, PlainLearner, make_ale_env, make_plain_env
 from rndfast.bench.report import Report, print_report, write_charts
@@ -42,7 +43,7 @@ from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments, start_episodes
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
-from rndfast.runtime.compute import open_compute, resolve_precision, resolved, usable_cores
+from rndfast.runtime.compute import open_compute, resolve_precision, resolved
 from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.spans import device_use

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import rndfast
+from rndfast._core import usable_cores
 from rndfast.commands.display import number
 from rndfast.config import from_toml, load_run_config
 from rndfast.envs.games import GAMES, env_id
@@ -15,7 +16,6 @@ from rndfast.runs.agent_file import read_agent
 from rndfast.runs.alarms import find_alarms
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
 from rndfast.runs.metrics import read_metrics
-from rndfast.runtime.compute import usable_cores
 from rndfast.runtime.terminal import open_console
 
 LIBRARIES = ("torch", "gymnasium", "ale-py", "numpy")

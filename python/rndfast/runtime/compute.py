@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rndfast._core import ThreadPool
-from rndfast._core import usable_cores as usable_cores
+from rndfast._core import ThreadPool, usable_cores
 from rndfast.config import RunConfig
 from rndfast.runtime.cuda_device import CudaDevice
 from rndfast.runtime.processes import Ranks

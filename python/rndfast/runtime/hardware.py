@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from rndfast._core import ThreadPool
-from rndfast.runtime.compute import usable_cores
+from rndfast._core import ThreadPool, usable_cores
 
 
 def hardware() -> dict[str, Any]:
