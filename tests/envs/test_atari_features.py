@@ -27,6 +27,7 @@ from gymnasium.vector import AutoresetMode
 from tests.core.pools import SIMD_LEVELS
 from tests.core.test_thread_pool import num_threads_of_process
 from tests.reference.ale import make_ale, rom_file
+from tests.reference.area_resize import resized
 
 from rndfast import Console, _core
 from rndfast.envs.atari import AtariEnv, AtariVectorEnv
@@ -562,6 +563,54 @@ def test_frames_can_be_pooled_in_colour_before_they_are_turned_grey(game: str) -
     assert num_different > 0  # the order matters
     envs.close()
     grey_first.close()
+
+
+@pytest.mark.parametrize("game", ["breakout", "venture", "solaris"])
+@pytest.mark.parametrize(
+    ("settings", "stack_num"),
+    [({"grayscale": False}, 1), ({"pool_before_grey": True}, 1), ({"pool_before_grey": True}, 4)],
+)
+def test_observations_are_what_is_rendered_after_any_call(
+    game: str, settings: dict[str, Any], stack_num: int
+) -> None:
+    rng = np.random.default_rng(0)
+    envs = AtariVectorEnv(
+        game,
+        3,
+        stack_num=stack_num,
+        max_num_frames_per_episode=101,  # the last step is cut short
+        render_mode="rgb_array",
+        num_threads=2,
+        **settings,
+    )
+    obs, _ = envs.reset(seed=0)
+    snapshot, expected_then = envs.snapshot(), obs
+    num_restored = 0
+    for call in range(120):
+        choice = rng.random()
+        if choice < 0.05:
+            mask = np.arange(3) == rng.integers(3)
+            obs, _ = envs.reset(options={"reset_mask": mask})
+        elif choice < 0.1:
+            snapshot, expected_then = envs.snapshot(), obs
+        elif choice < 0.15:
+            envs.restore(snapshot)
+            obs = expected_then
+            num_restored += 1
+        else:
+            obs, *_ = envs.step(rng.integers(0, envs.num_actions, 3))
+        if rng.random() < 0.5:
+            continue
+        shown = np.stack(envs.render())
+        if "pool_before_grey" in settings:
+            shown = opencv_grey(shown)[..., None]
+        channels = [
+            resized(np.ascontiguousarray(part), 84, 84) for part in np.moveaxis(shown, 3, 0)
+        ]
+        expected = np.stack(channels, -1) if "grayscale" in settings else channels[0]
+        np.testing.assert_array_equal(obs[:, -1], expected, err_msg=f"call {call}")
+    assert num_restored > 0
+    envs.close()
 
 
 def test_pooling_in_colour_changes_nothing_where_nothing_is_pooled_or_turned_grey() -> None:

@@ -30,6 +30,43 @@ std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
   return static_cast<std::uint8_t>((pin1 ? 0 : 1) | (pin2 ? 0 : 2) | (pin3 ? 0 : 4) | (pin4 ? 0 : 8));
 }
 
+/// Where the calling thread draws pictures before it is known which rows are new.
+std::uint8_t* easel() {
+  thread_local std::array<std::uint8_t, kMaxScreenHeight * kScreenWidth> pixels;
+  return pixels.data();
+}
+
+/// Copies rows of `from` where they differ from those of `to`, two at a time, and marks them.
+[[gnu::always_inline]] inline void copy_changed_body(const std::uint8_t* from, std::size_t num_rows, std::uint8_t* to,
+                                                     std::uint8_t* is_changed) {
+  constexpr std::size_t kVectorSize = 32;
+  constexpr std::size_t kRows = 2;
+  constexpr std::size_t kBytes = kRows * kScreenWidth;
+  static_assert(kBytes % kVectorSize == 0);
+  using Vector [[gnu::vector_size(kVectorSize)]] = std::uint64_t;
+  assert(num_rows >= kRows);
+  for (std::size_t begin = 0; begin < num_rows; begin += kRows) {
+    const std::size_t row = std::min(begin, num_rows - kRows);  // the last two pairs may overlap
+    const std::uint8_t* const drawn = from + row * kScreenWidth;
+    std::uint8_t* const kept = to + row * kScreenWidth;
+    Vector differences{};
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < kBytes; i += kVectorSize) {
+      Vector a;
+      Vector b;
+      std::memcpy(&a, drawn + i, kVectorSize);
+      std::memcpy(&b, kept + i, kVectorSize);
+      differences |= a ^ b;
+    }
+    if ((differences[0] | differences[1] | differences[2] | differences[3]) == 0) continue;
+    std::memcpy(kept, drawn, kBytes);
+    std::memset(is_changed + row, 1, kRows);
+  }
+}
+RNDFAST_SIMD_KERNEL(copy_changed, copy_changed_body,
+                    (const std::uint8_t* from, std::size_t num_rows, std::uint8_t* to, std::uint8_t* is_changed),
+                    (from, num_rows, to, is_changed))
+
 }  // namespace
 
 Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
@@ -87,6 +124,7 @@ void Atari2600::reset(const Board& board, Mt19937& random) {
   state_.cpu.pc = static_cast<std::uint16_t>(low | high << 8);
   state_.cpu.bus = static_cast<std::uint8_t>(high);
   std::memset(pictures_, 0, sizeof(pictures_));
+  set_changed(true);
   has_picture_[0] = has_picture_[1] = true;
 }
 
@@ -95,6 +133,7 @@ void Atari2600::take_over(const Atari2600& other) {
   state_ = other.state_;
   std::copy(std::begin(other.frame_start_), std::end(other.frame_start_), frame_start_);
   has_picture_[0] = has_picture_[1] = false;
+  set_changed(true);
   buffer_ = other.buffer_;
 }
 
@@ -151,7 +190,7 @@ void Atari2600::run_frame(const Board& board, const std::uint8_t* shades, bool w
     state_.is_partial = true;
     frame_start_[buffer_] = state_;
     has_picture_[buffer_] = wants_picture;
-    auto running = machine(board, state_, shades, wants_picture ? pictures_[buffer_] : nullptr, false);
+    auto running = machine(board, state_, shades, wants_picture ? easel() : nullptr, false);
     run_cpu(running, kMaxInstructionsPerFrame);
     if (!state_.tia.frame_has_ended || !tia::is_picture_finished(state_.tia, running.window)) {
       // what this frame has not drawn shows an older picture: make that, and then run this frame again
@@ -162,12 +201,15 @@ void Atari2600::run_frame(const Board& board, const std::uint8_t* shades, bool w
         frame_start_[buffer_] = state_;
       }
       must_be_literal = true;
+    } else if (wants_picture) {
+      keep_picture(board, running.window.height);
     }
   }
   if (must_be_literal) {
     auto running = machine(board, state_, shades, pictures_[buffer_], true);
     run_cpu(running, kMaxInstructionsPerFrame);
     has_picture_[buffer_] = true;
+    set_changed(true);
   }
   if (state_.tia.frame_has_ended) {
     state_.num_lines = line();
@@ -179,11 +221,18 @@ void Atari2600::run_frame(const Board& board, const std::uint8_t* shades, bool w
   }
 }
 
+/// Takes the picture of a whole frame from where it was drawn.
+void Atari2600::keep_picture(const Board& board, std::int32_t height) {
+  const auto num_rows = static_cast<std::size_t>(std::min(height, std::int32_t{kMaxScreenHeight}));
+  copy_changed_for(board.simd_level)(easel(), num_rows, pictures_[buffer_], changed_rows_);
+}
+
 void Atari2600::run_again(const Board& board, const std::uint8_t* shades, unsigned buffer) {
   MachineState state = frame_start_[buffer];
   auto running = machine(board, state, shades, pictures_[buffer], false);
   run_cpu(running, kMaxInstructionsPerFrame);
   has_picture_[buffer] = true;
+  set_changed(true);
 }
 
 const std::uint8_t* Atari2600::picture(const Board& board, const std::uint8_t* shades, unsigned frames_ago) {

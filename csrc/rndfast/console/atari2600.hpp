@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <type_traits>
 
@@ -70,6 +71,13 @@ class Atari2600 {
   /// The picture (height, 160) of the last frame, or of the one before. Drawn now if it was not.
   const std::uint8_t* picture(const Board& board, const std::uint8_t* shades, unsigned frames_ago);
 
+  /// By row of the picture: not 0 where it may have changed in one of the two buffers that pictures are drawn into in
+  /// turn, since set_changed(false).
+  std::span<const std::uint8_t> changed_rows() const {
+    return std::span(changed_rows_).first(static_cast<std::size_t>(height_));
+  }
+  void set_changed(bool are_changed) { std::memset(changed_rows_, are_changed ? 1 : 0, sizeof(changed_rows_)); }
+
   /// Becomes what another console of the same board is, but for what its pictures hold, which then means nothing until
   /// they are drawn again. Both pictures of the other one must be undrawn.
   void take_over(const Atari2600& other);
@@ -94,6 +102,7 @@ class Atari2600 {
   Machine machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
                   bool is_literal) const;
   void begin_frame(const Board& board);
+  void keep_picture(const Board& board, std::int32_t height);
   void run_again(const Board& board, const std::uint8_t* shades, unsigned buffer);
   void grey_rest(const Board& board, const std::uint8_t* shades, std::int32_t from_line);
   std::int32_t line() const { return state_.cycle / kCyclesPerLine; }
@@ -104,6 +113,7 @@ class Atari2600 {
   std::uint8_t buffer_;          // of the present frame
   TvFormat tv_format_;
   std::int32_t height_;
+  std::uint8_t changed_rows_[kMaxScreenHeight];
   std::uint8_t pictures_[2][kMaxScreenHeight * kScreenWidth];
 };
 

@@ -255,6 +255,8 @@ struct AreaResizeTables {
   Rule rule;
   Axis rows;     // offsets of rows of the source
   Axis columns;  // for each byte of a row
+  std::vector<AreaResize::RowRange> source_rows;
+  std::vector<std::uint32_t> all_rows;
   std::variant<std::monostate, NarrowSums, WideSums> sums;
 
   std::size_t source_row_size() const { return source.width * channels; }
@@ -513,22 +515,23 @@ template <typename Bits>
 
 template <typename Lane>
 [[gnu::always_inline]] inline void resize_body(const AreaResizeTables& tables, const Sums<Lane>& sums,
-                                               PicturePair pictures, std::uint8_t* out, std::byte* scratch) {
+                                               PicturePair pictures, std::span<const std::uint32_t> rows,
+                                               std::uint8_t* out, std::byte* scratch) {
   using Bits = typename Rounding<Lane>::Bits;
   const Rounding<Lane> rounding = sums.rounding;  // a copy: bytes written to `out` could be its own
   const Vector<Lane> start = Vector<Lane>{} + rounding.start;
   const std::size_t source_row_size = tables.source_row_size();
   const std::size_t row_size = tables.row_size();
-  const std::size_t height = tables.destination.height;
   const std::size_t stride = row_scratch_size<Lane>(source_row_size);
   std::byte* const row_sums = scratch + kVectorSize;
   for (std::size_t r = 0; r <= kGroupSize; ++r) store(Vector<Lane>{}, scratch + r * stride);
 
-  for (std::size_t begin = 0; begin < height; begin += kGroupSize) {
-    const std::size_t y = std::min(begin, height - kGroupSize);  // the last two groups may overlap
+  for (std::size_t begin = 0; begin < rows.size(); begin += kGroupSize) {
+    std::size_t group[kGroupSize];  // the last one may hold its last row several times
     for (std::size_t r = 0; r < kGroupSize; ++r) {
+      group[r] = rows[std::min(begin + r, rows.size() - 1)];
       std::byte* const even = row_sums + r * stride;
-      add_rows<Lane>(sums.rows[y + r], pictures, source_row_size, even, even + source_row_size / 2 * sizeof(Lane));
+      add_rows<Lane>(sums.rows[group[r]], pictures, source_row_size, even, even + source_row_size / 2 * sizeof(Lane));
     }
     const std::ptrdiff_t* position = sums.positions.data();
     const Lane* weight = sums.weights.data();
@@ -545,19 +548,18 @@ template <typename Lane>
           totals[r] += terms * weights;
         }
       }
-      std::uint8_t* const chunk = out + y * row_size + i;
       Vector<Bits> ties[kGroupSize];
       Vector<Bits> all_ties{};
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kGroupSize; ++r) {
-        round_sums(rounding, totals[r], chunk + r * row_size, ties[r]);
+        round_sums(rounding, totals[r], out + group[r] * row_size + i, ties[r]);
         all_ties |= ties[r];
       }
       Vector<std::uint64_t> words;
       load(words, &all_ties);
       if (((words[0] | words[1] | words[2] | words[3]) & kSigns<Bits>) != 0) [[unlikely]] {
         for (std::size_t r = 0; r < kGroupSize; ++r) {
-          break_ties<Bits>(tables, pictures, y + r, i, ties[r], chunk + r * row_size);
+          break_ties<Bits>(tables, pictures, group[r], i, ties[r], out + group[r] * row_size + i);
         }
       }
     }
@@ -567,8 +569,8 @@ template <typename Lane>
 #define RNDFAST_RESIZE_KERNEL(name, Lane)                                                            \
   RNDFAST_SIMD_KERNEL(name, resize_body<Lane>,                                                       \
                       (const AreaResizeTables& tables, const Sums<Lane>& sums, PicturePair pictures, \
-                       std::uint8_t* out, std::byte* scratch),                                       \
-                      (tables, sums, pictures, out, scratch))
+                       std::span<const std::uint32_t> rows, std::uint8_t* out, std::byte* scratch),  \
+                      (tables, sums, pictures, rows, out, scratch))
 RNDFAST_RESIZE_KERNEL(resize_narrow, std::uint16_t)
 RNDFAST_RESIZE_KERNEL(resize_wide, float)
 #undef RNDFAST_RESIZE_KERNEL
@@ -590,10 +592,24 @@ AreaResize::AreaResize(PictureSize source, PictureSize destination, std::size_t 
                           .rule = rule,
                           .rows = {},
                           .columns = {},
+                          .source_rows = {},
+                          .all_rows = std::vector<std::uint32_t>(destination.height),
                           .sums = {}};
+  std::iota(tables.all_rows.begin(), tables.all_rows.end(), 0U);
   if (rule != Rule::kCopy) {
     tables.rows = Axis(rule, source.height, destination.height).in_bytes(tables.source_row_size(), 1);
     tables.columns = Axis(rule, source.width, destination.width).in_bytes(channels, channels);
+  }
+  for (const std::uint32_t y : tables.all_rows) {
+    AreaResize::RowRange range = {y, y + 1};
+    if (rule != Rule::kCopy) {
+      const auto taps = tables.rows[y];
+      const auto by_offset = [](const Tap& a, const Tap& b) { return a.offset < b.offset; };
+      const auto [first, last] = std::minmax_element(taps.begin(), taps.end(), by_offset);
+      range = {static_cast<std::uint32_t>(first->offset / tables.source_row_size()),
+               static_cast<std::uint32_t>(last->offset / tables.source_row_size() + 1)};
+    }
+    tables.source_rows.push_back(range);
   }
   tables.sums = choose_sums(tables);
   tables_ = std::make_shared<const AreaResizeTables>(std::move(tables));
@@ -606,21 +622,26 @@ std::size_t AreaResize::scratch_size() const {
   return 0;
 }
 
-void AreaResize::resize_max(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* out,
-                            std::span<std::byte> scratch) const {
+std::span<const AreaResize::RowRange> AreaResize::source_rows() const { return tables_->source_rows; }
+std::span<const std::uint32_t> AreaResize::all_rows() const { return tables_->all_rows; }
+
+void AreaResize::resize_rows(const std::uint8_t* first, const std::uint8_t* second, std::span<const std::uint32_t> rows,
+                             std::uint8_t* out, std::span<std::byte> scratch) const {
   assert(scratch.size() >= scratch_size());
   const AreaResizeTables& tables = *tables_;
   const PicturePair pictures{first, second};
   if (const auto* const narrow = std::get_if<NarrowSums>(&tables.sums)) {
-    resize_narrow_for(level_)(tables, *narrow, pictures, out, scratch.data());
+    resize_narrow_for(level_)(tables, *narrow, pictures, rows, out, scratch.data());
   } else if (const auto* const wide = std::get_if<WideSums>(&tables.sums)) {
-    resize_wide_for(level_)(tables, *wide, pictures, out, scratch.data());
-  } else if (tables.rule == Rule::kCopy) {
-    const std::size_t size = tables.source.height * tables.source_row_size();
-    std::transform(first, first + size, second, out, [](std::uint8_t a, std::uint8_t b) { return std::max(a, b); });
+    resize_wide_for(level_)(tables, *wide, pictures, rows, out, scratch.data());
   } else {
-    for (std::size_t y = 0; y < tables.destination.height; ++y) {
-      for (std::size_t i = 0; i < tables.row_size(); ++i) *out++ = apply_rule(tables, pictures, y, i);
+    const bool copies = tables.rule == Rule::kCopy;
+    const std::size_t row_size = tables.row_size();
+    for (const std::size_t y : rows) {
+      for (std::size_t i = 0; i < row_size; ++i) {
+        out[y * row_size + i] =
+            copies ? static_cast<std::uint8_t>(pictures[y * row_size + i]) : apply_rule(tables, pictures, y, i);
+      }
     }
   }
 }

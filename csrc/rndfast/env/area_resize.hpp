@@ -43,7 +43,21 @@ class AreaResize {
 
   /// Resizes the larger of two pictures at each byte. They may be the same, but must not overlap `out`.
   void resize_max(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* out,
-                  std::span<std::byte> scratch) const;
+                  std::span<std::byte> scratch) const {
+    resize_rows(first, second, all_rows(), out, scratch);
+  }
+
+  /// Does the same for some rows of the result alone; the others stay as they are.
+  void resize_rows(const std::uint8_t* first, const std::uint8_t* second, std::span<const std::uint32_t> rows,
+                   std::uint8_t* out, std::span<std::byte> scratch) const;
+
+  /// Rows of the source that a row of the result depends on.
+  struct RowRange {
+    std::uint32_t begin;
+    std::uint32_t end;
+  };
+  std::span<const RowRange> source_rows() const;  // by row of the result
+  std::span<const std::uint32_t> all_rows() const;
 
  private:
   std::shared_ptr<const AreaResizeTables> tables_;

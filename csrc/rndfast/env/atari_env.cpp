@@ -70,21 +70,27 @@ std::size_t EnvPlan::frame_size() const {
   return static_cast<std::size_t>(settings_.img_height) * static_cast<std::size_t>(settings_.img_width) * channels();
 }
 
-void EnvPlan::pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* rgb) const {
+void EnvPlan::pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::size_t num_pixels,
+                          std::uint8_t* rgb) const {
   const auto& table = colors().rgb;
-  for (std::size_t i = 0; i < picture_height() * kScreenWidth; ++i) {
+  for (std::size_t i = 0; i < num_pixels; ++i) {
     for (std::size_t channel = 0; channel < 3; ++channel) {
       rgb[3 * i + channel] = std::max(table[first[i]][channel], table[second[i]][channel]);
     }
   }
 }
 
-void EnvPlan::pool(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* pooled) const {
-  const std::size_t pixels = picture_height() * kScreenWidth;
+void EnvPlan::pool_rows(const std::uint8_t* first, const std::uint8_t* second, AreaResize::RowRange rows,
+                        std::uint8_t* pooled) const {
+  const std::size_t height = rows.end - rows.begin;
+  const std::size_t pixels = height * kScreenWidth;
+  first += rows.begin * std::size_t{kScreenWidth};
+  second += rows.begin * std::size_t{kScreenWidth};
+  pooled += rows.begin * std::size_t{kScreenWidth} * channels();
   if (!settings_.grayscale) {
-    pool_colors(first, second, pooled);
+    pool_colors(first, second, pixels, pooled);
   } else if (grey_pool_) {
-    grey_pool_->pool(first, second, picture_height(), pooled);
+    grey_pool_->pool(first, second, height, pooled);
   } else if (settings_.keeps_colors) {
     const auto& grey = colors().grey;
     for (std::size_t i = 0; i < pixels; ++i) pooled[i] = std::max(grey[first[i]], grey[second[i]]);
@@ -101,15 +107,39 @@ void EnvPlan::pool_into(const std::uint8_t* picture, std::uint8_t* pooled) const
 }
 
 void EnvPlan::make_frame(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* frame) const {
+  make_rows(first, second, resize_.all_rows(), frame);
+}
+
+void EnvPlan::update_frame(const std::uint8_t* first, const std::uint8_t* second,
+                           std::span<const std::uint8_t> is_changed, std::uint8_t* frame) const {
+  thread_local std::vector<std::uint32_t> rows;
+  rows.clear();
+  std::array<std::uint32_t, kMaxScreenHeight + 1> num_changed{};  // above each row of the pictures
+  std::inclusive_scan(is_changed.begin(), is_changed.end(), num_changed.begin() + 1, std::plus<>(), 0U);
+  const auto source_rows = resize_.source_rows();
+  for (const std::uint32_t y : resize_.all_rows()) {
+    const auto [begin, end] = source_rows[y];
+    if (num_changed[begin] != num_changed[end]) rows.push_back(y);
+  }
+  make_rows(first, second, rows, frame);
+}
+
+void EnvPlan::make_rows(const std::uint8_t* first, const std::uint8_t* second, std::span<const std::uint32_t> rows,
+                        std::uint8_t* frame) const {
   const std::size_t resize_bytes = resize_.scratch_size();
   if (!has_colors()) {
-    resize_.resize_max(first, second, frame, scratch(resize_bytes));
+    resize_.resize_rows(first, second, rows, frame, scratch(resize_bytes));
     return;
   }
   const auto memory = scratch(resize_bytes + pooled_size());
   auto* const pooled = reinterpret_cast<std::uint8_t*>(memory.subspan(resize_bytes).data());
-  pool(first, second, pooled);
-  resize_.resize(pooled, frame, memory.first(resize_bytes));
+  const auto source_rows = resize_.source_rows();
+  for (std::size_t i = 0; i < rows.size();) {
+    AreaResize::RowRange run = source_rows[rows[i]];  // those of neighbours overlap or touch
+    for (++i; i < rows.size() && source_rows[rows[i]].begin <= run.end; ++i) run.end = source_rows[rows[i]].end;
+    pool_rows(first, second, run, pooled);
+  }
+  resize_.resize_rows(pooled, pooled, rows, frame, memory.first(resize_bytes));
 }
 
 void EnvPlan::resize_pooled(const std::uint8_t* pooled, std::uint8_t* frame) const {
@@ -240,7 +270,14 @@ void AtariEnv::observe(const EnvPlan& plan, const Frames& frames, bool stopped, 
   std::uint8_t* const frame = frames.stack + newest;
   if (frames.pooled == nullptr) {
     const std::uint8_t* const last = console_.picture(board, 0);
-    plan.make_frame(last, pools ? console_.picture(board, 1) : last, frame);
+    if (!pools) {
+      plan.make_frame(last, last, frame);
+      return;
+    }
+    // it still holds the step before; after a reset, when it holds a single picture, all rows count as changed
+    const std::uint8_t* const other = console_.picture(board, 1);
+    plan.update_frame(last, other, console_.atari().changed_rows(), frame);
+    console_.atari().set_changed(false);
     return;
   }
   // ale-py never looks at the frame that stops a step; it pools what it has seen with what it showed before

@@ -58,17 +58,31 @@ class EnvPlan {
   /// Whether a step shows the brighter of its last two frames.
   bool pools() const { return settings_.maxpool && settings_.frameskip > 1; }
   /// The brighter of two console pictures that keep their colours, (height, 160, 3).
-  void pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* rgb) const;
+  void pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* rgb) const {
+    pool_colors(first, second, picture_height() * kScreenWidth, rgb);
+  }
 
   /// Writes the brighter of one or two console pictures as a frame of an observation.
   void make_frame(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* frame) const;
+  /// Does the same in a frame that shows the pictures as they were before some of their rows changed.
+  void update_frame(const std::uint8_t* first, const std::uint8_t* second, std::span<const std::uint8_t> is_changed,
+                    std::uint8_t* frame) const;
   /// The same in full size.
-  void pool(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* pooled) const;
+  void pool(const std::uint8_t* first, const std::uint8_t* second, std::uint8_t* pooled) const {
+    pool_rows(first, second, {0, static_cast<std::uint32_t>(picture_height())}, pooled);
+  }
   /// Keeps the brighter of what `pooled` holds and of a console picture.
   void pool_into(const std::uint8_t* picture, std::uint8_t* pooled) const;
   void resize_pooled(const std::uint8_t* pooled, std::uint8_t* frame) const;
 
  private:
+  void pool_colors(const std::uint8_t* first, const std::uint8_t* second, std::size_t num_pixels,
+                   std::uint8_t* rgb) const;
+  void pool_rows(const std::uint8_t* first, const std::uint8_t* second, AreaResize::RowRange rows,
+                 std::uint8_t* pooled) const;
+  void make_rows(const std::uint8_t* first, const std::uint8_t* second, std::span<const std::uint32_t> rows,
+                 std::uint8_t* frame) const;
+
   EnvSettings settings_;
   GameConsole switched_on_;  // before board_, whose shades depend on its television format
   GameBoard board_;

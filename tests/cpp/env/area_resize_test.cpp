@@ -152,6 +152,49 @@ TEST_CASE("two pictures are resized as their maximum") {
   }
 }
 
+TEST_CASE("some rows of a picture that changed in some rows are what they are in the whole picture") {
+  std::mt19937 random(5);
+  for (const Case& c : kCases) {
+    CAPTURE(c.destination.height);
+    CAPTURE(c.destination.width);
+    for (const auto level : tests::supported_levels()) {
+      const AreaResize resize(c.source, c.destination, c.channels, level);
+      REQUIRE(resize.source_rows().size() == c.destination.height);
+      std::vector<std::byte> scratch(resize.scratch_size());
+      Picture picture = make_picture(c, 6);
+      Picture out(c.destination.height * c.destination.width * c.channels);
+      resize.resize(picture.data(), out.data(), scratch);
+      for (unsigned repeat = 0; repeat < 6; ++repeat) {
+        std::vector<bool> is_changed(c.source.height);
+        const std::size_t source_row_size = c.source.width * c.channels;
+        for (unsigned change = 0; change < repeat * repeat; ++change) {
+          const std::size_t row = random() % c.source.height;
+          is_changed[row] = true;
+          picture[row * source_row_size + random() % source_row_size] = static_cast<std::uint8_t>(random());
+        }
+        std::vector<std::uint32_t> rows;
+        for (std::uint32_t y = 0; y < c.destination.height; ++y) {
+          const auto [begin, end] = resize.source_rows()[y];
+          bool depends = false;
+          for (std::uint32_t row = begin; row < end; ++row) depends = depends || is_changed[row];
+          if (depends) rows.push_back(y);
+        }
+        resize.resize_rows(picture.data(), picture.data(), rows, out.data(), scratch);
+        CHECK(out == ::rndfast::resize(c, picture, level));
+        if (rows.empty()) continue;
+        const Picture before = out;  // rows that are not named stay as they are
+        out.assign(out.size(), 77);
+        resize.resize_rows(picture.data(), picture.data(), std::span(rows).first(1), out.data(), scratch);
+        const std::size_t row_size = c.destination.width * c.channels;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+          if (out[i] != (i / row_size == rows[0] ? before[i] : 77)) FAIL("byte ", i);
+        }
+        out = before;
+      }
+    }
+  }
+}
+
 TEST_CASE("channels are resized one by one") {
   for (Case c : kCases) {
     if (c.channels == 1) continue;
