@@ -3,14 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLANG ?= clang++-16
 RUN_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
-# The only pin of torch is in requirements-dev.txt. On Linux the plain name would be a CUDA build of gigabytes.
-TORCH := $(shell grep '^torch==' requirements-dev.txt)
+# On Linux the plain name of torch would be a CUDA build of gigabytes. Its CPU build is not on PyPI, so that it is the one
+# package without a hash: it is installed by its version, alone, and all that it needs is in requirements-dev.txt.
+TORCH := $(shell grep '^torch==' requirements-dev.in)
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness package bench instructions clean
+.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness lock package bench instructions clean
 
 help:  ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -18,10 +19,13 @@ help:  ## list the chores
 .venv/installed: requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit("rndfast needs Python 3.10 or newer") if sys.version_info < (3, 10) else None'
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --no-deps --require-hashes --only-binary :all: -r requirements-dev.txt
 ifeq ($(shell uname),Linux)
-	$(BIN)/pip install -q '$(TORCH)+cpu' || $(BIN)/pip install -q '$(TORCH)+cpu' --index-url $(CPU_WHEELS)
+	$(BIN)/pip install -q --no-deps '$(TORCH)+cpu' || $(BIN)/pip install -q --no-deps '$(TORCH)+cpu' --index-url $(CPU_WHEELS)
+else
+	$(BIN)/pip install -q --no-deps '$(TORCH)'
 endif
-	$(BIN)/pip install -q -r requirements-dev.txt
+	$(BIN)/pip check
 	touch $@
 
 .venv/built: .venv/installed $(SOURCES)
@@ -80,6 +84,12 @@ fuzz: setup  ## run random bytes as games for ten minutes, under ASan and UBSan;
 
 exactness: setup  ## compare the console with ale-py for an hour: all games and thousands of random programs
 	$(BIN)/python -m tests.exactness --frames 20000 --micro-roms 5000
+
+lock: .venv/installed  ## write requirements-dev.txt anew from requirements-dev.in: all packages, with hashes
+	mkdir -p build
+	echo 'torch; sys_platform == "none"' > build/without_torch.txt
+	$(BIN)/uv pip compile requirements-dev.in --output-file requirements-dev.txt --universal --python-version 3.10 \
+	  --generate-hashes --no-annotate --override build/without_torch.txt --no-emit-package torch --custom-compile-command 'make lock' --quiet
 
 package: setup  ## build sdist and wheel and try the wheel in a clean environment
 	$(BIN)/python .ci/check_package.py

@@ -12,7 +12,9 @@ Processes are forked from one that has imported everything, which takes far long
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -25,7 +27,6 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def _run(run_dir: Path, log: Path, prepare: Callable[[], None]) -> None:
             lines.append(update)
 
     code = 0
+    faulthandler.register(signal.SIGUSR1)  # prints where each thread is
     prepare()
     try:
         train(config_of(run_dir), resume=bool(list_checkpoints(run_dir / "checkpoints")), view=view)
@@ -114,6 +116,9 @@ def ended(process: BaseProcess, timeout_s: float = 120) -> int:
     """
     process.join(timeout_s)
     if process.exitcode is None:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGUSR1)
+        time.sleep(1)
         process.kill()
         process.join()
         raise Broken(f"a process still ran after {timeout_s} s")
@@ -168,7 +173,7 @@ def run_seconds(whole: Path) -> float:
     return float(json.loads((whole / "seconds.json").read_text()))
 
 
-@contextmanager
+@contextlib.contextmanager
 def uninterrupted_run() -> Iterator[Path]:
     """A run to which nothing happens, in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
@@ -180,7 +185,7 @@ def uninterrupted_run() -> Iterator[Path]:
 
 
 def main(trial: Trial, description: str | None) -> None:
-    """Repeat a trial; exits with 1 if anything did not hold."""
+    """Repeat a trial, until Ctrl-C at most; exits with 1 if anything did not hold."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--times", type=int, default=100, help="trials")
     parser.add_argument("--seed", type=int, default=0, help="of the first trial")
@@ -188,7 +193,7 @@ def main(trial: Trial, description: str | None) -> None:
     outcomes: Counter[str] = Counter()
     num_broken = 0
     begun = time.monotonic()
-    with uninterrupted_run() as whole:
+    with uninterrupted_run() as whole, contextlib.suppress(KeyboardInterrupt):
         for seed in range(arguments.seed, arguments.seed + arguments.times):
             with tempfile.TemporaryDirectory() as name:
                 try:
@@ -198,8 +203,8 @@ def main(trial: Trial, description: str | None) -> None:
                     print(f"seed {seed}: BROKEN: {broken}", flush=True)
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:6} {outcome}")
-    seconds = time.monotonic() - begun
-    print(f"{arguments.times} trials in {seconds:.0f} s, {num_broken} broken")
+    num_trials = outcomes.total() + num_broken
+    print(f"{num_trials} trials in {time.monotonic() - begun:.0f} s, {num_broken} broken")
     sys.exit(num_broken > 0)
 
 
