@@ -565,6 +565,19 @@ def test_frames_can_be_pooled_in_colour_before_they_are_turned_grey(game: str) -
     grey_first.close()
 
 
+def test_environments_without_work_use_no_processor_time() -> None:
+    several = [AtariVectorEnv("pong", 4, num_threads=4, **TINY) for _ in range(2)]
+    for envs in several:
+        envs.reset(seed=0)
+        envs.step(np.zeros(4, np.int64))
+    time.sleep(0.1)  # their threads look for work for a moment
+    started_s = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - started_s < 0.05
+    for envs in several:
+        envs.close()
+
+
 @pytest.mark.parametrize("game", ["breakout", "venture", "solaris"])
 @pytest.mark.parametrize(
     ("settings", "stack_num"),
