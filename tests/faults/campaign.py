@@ -108,7 +108,7 @@ def start(
     return process
 
 
-def ended(process: BaseProcess, timeout_s: float = 120) -> int:
+def ended(process: BaseProcess, timeout_s: float = 240) -> int:
     """The exit code of a process, which is killed if it takes too long.
 
     Raises:
