@@ -40,6 +40,19 @@ def _require_at_least(section: object, low: float, *names: str) -> None:
         _require(low <= value < math.inf, name, f"finite and at least {low}", value)
 
 
+def _require_at_most(section: object, high: int, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        _require(value <= high, name, f"at most {high:,}", value)
+
+
+def _require_usable_integers(section: object) -> None:
+    """Settings may come from a file: what is computed with must fit into 64 bits."""
+    for name, value in vars(section).items():
+        if isinstance(value, int):
+            _require(abs(value) <= 2**53, name, f"in [{-(2**53)}, {2**53}]", value)
+
+
 def _require_positive(section: object, name: str) -> None:
     value = getattr(section, name)
     is_right = value is None or 0.0 < value < math.inf
@@ -66,6 +79,7 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         _require_at_least(self, 1, "num_envs")
+        _require_at_most(self, 65_536, "num_envs")
 
     @property
     def is_atari(self) -> bool:
@@ -173,6 +187,7 @@ class PpoConfig:
 
     def __post_init__(self) -> None:
         _require_at_least(self, 1, "rollout_steps", "update_epochs", "num_minibatches")
+        _require_at_most(self, 2**20, "rollout_steps")
         _require_at_least(self, 0.0, "ext_coef", "int_coef", "ent_coef", "vf_coef")
         _require_fraction(self, "ext_gamma", "int_gamma", "gae_lambda")
         for name in ("learning_rate", "adam_eps", "clip_coef", "max_grad_norm"):
@@ -239,6 +254,8 @@ class RndConfig:
         )
         _require_at_least(self, 0, "obs_norm_steps", "predictor_hidden_layers")
         _require_at_least(self, 1, "num_features")
+        _require_at_most(self, 65_536, "num_features")
+        _require_at_most(self, 64, "predictor_hidden_layers")
         _require_at_least(self, 0.0, "leaky_relu_slope")
         _require(self.obs_clip > 0.0, "obs_clip", "above 0", self.obs_clip)
         _require_positive(self, "int_reward_clip")
@@ -305,6 +322,8 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        for section in vars(self).values():
+            _require_usable_integers(section)
         _require(
             self.env.num_envs % self.ppo.num_minibatches == 0,
             "num_envs",
@@ -358,6 +377,8 @@ def from_toml(text: str, base: Config | None = None) -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"not a TOML file: {error}") from None
+    except RecursionError:
+        raise ValueError("not a file of settings: its values are nested too deeply") from None
     for name, values in tables.items():
         _require_known(name, [section.name for section in dataclasses.fields(base)], "table")
         if not isinstance(values, dict):

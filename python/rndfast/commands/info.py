@@ -5,16 +5,19 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 import rndfast
 from rndfast._core import usable_cores
 from rndfast.commands.display import number
-from rndfast.config import from_toml, load_run_config
+from rndfast.config import load_run_config
 from rndfast.envs.games import GAMES, env_id
 from rndfast.envs.rooms import NEVER
 from rndfast.learner.agent import EXPERIENCE
 from rndfast.runs.agent_file import read_agent
 from rndfast.runs.alarms import find_alarms
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
+from rndfast.runs.description import settings_of
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.terminal import open_console
 
@@ -38,7 +41,7 @@ def describe_agent(path: Path) -> None:
     """
     console = open_console()
     agent = read_agent(path)
-    config = from_toml(agent.config_toml)
+    config = settings_of(agent)
     console.print(
         f"{path}: an agent of {config.env.env_id}, trained on {agent.transitions:,} transitions"
     )
@@ -92,7 +95,9 @@ def describe_run(run_dir: Path) -> None:
 def first_visits(checkpoint: Checkpoint) -> list[tuple[int, int]]:
     """Rooms that a run had visited, each with the transitions up to then, in that order."""
     first = checkpoint.state.get(f"{EXPERIENCE}rooms.first_visits")
-    visits = enumerate([] if first is None else first.tolist())  # an earlier version had none
+    if first is None or (first.dtype, first.ndim) != (torch.int64, 1):
+        return []  # an earlier version had none
+    visits = enumerate(first.tolist())
     return sorted(
         ((room, transitions) for room, transitions in visits if transitions != NEVER),
         key=lambda visit: (visit[1], visit[0]),

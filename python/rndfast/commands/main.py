@@ -67,7 +67,7 @@ def export(arguments: ExportArguments) -> None:
     """Write an agent into one file."""
     from rndfast.runs.agent_file import export_agent, load_trained
 
-    checkpoint = load_trained(arguments.run_dir, arguments.checkpoint)
+    checkpoint = load_trained(arguments.run_dir, lambda found: found, arguments.checkpoint)
     export_agent(checkpoint, arguments.output, half=arguments.half)
     size = arguments.output.stat().st_size / 1e6
     print_line(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")

@@ -148,7 +148,7 @@ class Agent:
         if only_to_play:
             state = {key: value for key, value in state.items() if key not in state_of_adam}
         elif not self.optimizer.state_dict()["state"]:  # empty until the first step
-            after = self._state_of_adam()
+            after = self.state_of_adam()
             expected |= {key: after[key] for key in state_of_adam.keys() & after.keys()}
         for key in sorted(expected.keys() | state.keys()):
             want = tuple(expected[key].shape) if key in expected else "nothing of this name"
@@ -176,7 +176,7 @@ class Agent:
                 count=float(values["count"]), mean=values["mean"].numpy(), m2=values["m2"].numpy()
             )
 
-    def _state_of_adam(self) -> dict[str, Tensor]:
+    def state_of_adam(self) -> dict[str, Tensor]:
         """Tensors as of :meth:`state`, after a first step."""
         return {
             f"optimizer.{index}.{key}": tensor

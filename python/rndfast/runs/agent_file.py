@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
 import safetensors.torch
@@ -17,9 +18,12 @@ from torch import Tensor
 
 from rndfast.learner.agent import EXPERIENCE
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from rndfast.runs.directory import newest_checkpoint
+from rndfast.runs.directory import use_newest
 from rndfast.runs.state import of_this_version
 from rndfast.runtime.durable_files import replace_durably
+from rndfast.runtime.terminal import print_line
+
+Result = TypeVar("Result")
 
 FORMAT = "rndfast agent 1"
 NETWORKS = ("policy.", "rnd.")
@@ -77,10 +81,10 @@ def read_agent(path: Path) -> Checkpoint:
             f"got {metadata.get('format')!r}"
         )
     transitions, config_toml = metadata.get("transitions", ""), metadata.get("config")
-    if not transitions.isdecimal() or config_toml is None:
+    if not (transitions.isdecimal() and len(transitions) <= 18) or config_toml is None:
         raise CheckpointError(f"{path} is damaged: its metadata lacks transitions or settings")
     for name, tensor in tensors.items():
-        if name.startswith(NETWORKS):
+        if name.startswith(NETWORKS) and tensor.dtype == torch.float16:
             tensors[name] = tensor.float()
     tensors["transitions"] = torch.tensor(int(transitions))
     tensors["generator"] = torch.Generator().get_state()  # of whoever plays: seed it
@@ -88,23 +92,27 @@ def read_agent(path: Path) -> Checkpoint:
 
 
 def load_trained(
-    source: Path, checkpoint_name: str | None = None, say: Callable[[str], None] = print
-) -> Checkpoint:
-    """What a run has learnt, or what a file of `export_agent` holds.
+    source: Path,
+    use: Callable[[Checkpoint], Result],
+    checkpoint_name: str | None = None,
+    say: Callable[[str], None] = print_line,
+) -> Result:
+    """What ``use`` makes of what a run has learnt, or of what a file of `export_agent` holds.
 
     Args:
         source: A run's directory, or a file.
-        checkpoint_name: ``step-<transitions>``, of a run alone; None: the newest that verifies.
-        say: Told which newer checkpoints do not verify.
+        use: Raises CheckpointError where it cannot use one: then the next older one is tried.
+        checkpoint_name: ``step-<transitions>``, of a run alone; None: the newest of use.
+        say: Told why newer checkpoints are of no use.
 
     Raises:
-        CheckpointError: Nothing verifies, or what is named does not.
+        CheckpointError: Nothing is of use, or what is named is not.
         ValueError: ``checkpoint_name`` with a file.
     """
     if source.is_file():
         if checkpoint_name is not None:
             raise ValueError(f"checkpoint names one of a run, and {source} is a file")
-        return read_agent(source)
+        return use(read_agent(source))
     if checkpoint_name is not None:
-        return load_checkpoint(source / "checkpoints" / checkpoint_name)
-    return newest_checkpoint(source, say)
+        return use(load_checkpoint(source / "checkpoints" / checkpoint_name))
+    return use_newest(source, use, say)

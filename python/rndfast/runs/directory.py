@@ -12,23 +12,29 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
 from rndfast.config import Config, RunConfig, to_toml
+from rndfast.envs.protocol import Spaces
 from rndfast.runs.alarms import Alarm, AlarmLog
 from rndfast.runs.checkpoint import (
     Checkpoint,
     list_checkpoints,
     load_newest_checkpoint,
     save_checkpoint,
+    use_newest_checkpoint,
 )
+from rndfast.runs.description import require_resumable
 from rndfast.runs.metrics import Metrics, MetricsWriter, require_tracker
 from rndfast.runs.state import RunStates
 from rndfast.runtime.durable_files import remove_leftovers, replace_durably
 from rndfast.runtime.file_lock import hold_lock
 from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import Interruption
+
+Result = TypeVar("Result")
 
 LOCK = "lock"
 MACHINE = "machine.json"
@@ -119,25 +125,32 @@ def has_more_than_a_start(run_dir: Path) -> bool:
     )
 
 
-def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
-    """The newest checkpoint of a run that verifies; says why newer ones do not.
+def use_newest(
+    run_dir: Path, use: Callable[[Checkpoint], Result], say: Callable[[str], None]
+) -> Result:
+    """What ``use`` makes of a run's newest checkpoint that it can use; says why it is no newer one.
 
     Raises:
-        CheckpointError: None verifies.
+        CheckpointError: There is none.
     """
-    checkpoint, problems = load_newest_checkpoint(run_dir / "checkpoints")
+    result, problems = use_newest_checkpoint(run_dir / "checkpoints", use)
     for problem in problems:
         say(f"skipped a checkpoint: {problem}")
-    return checkpoint
+    return result
 
 
-def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoint:
-    """The checkpoint that a run goes on from; says which.
+def checkpoint_to_resume(config: Config, spaces: Spaces, say: Callable[[str], None]) -> Checkpoint:
+    """The checkpoint that a run goes on from, with a state of its settings; says which.
 
     Raises:
-        CheckpointError: None verifies.
+        CheckpointError: There is none.
     """
-    checkpoint = newest_checkpoint(run_dir, say)
+
+    def checked(checkpoint: Checkpoint) -> Checkpoint:
+        require_resumable(checkpoint, config, spaces)
+        return checkpoint
+
+    checkpoint = use_newest(config.run.run_dir, checked, say)
     say(f"resuming from {checkpoint.path}")
     return checkpoint
 

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from rndfast.config import Config, from_toml, require_import_allowed
+from rndfast.config import Config, require_import_allowed
 from rndfast.envs.make import make_env
 from rndfast.learner.make import make_learner
 from rndfast.learner.rnd import scaled_rewards
 from rndfast.learner.rollout import play_steps, start_episodes
 from rndfast.runs.agent_file import load_trained
 from rndfast.runs.checkpoint import Checkpoint
+from rndfast.runs.description import playable_state, settings_of
 from rndfast.runs.directory import require_no_link
-from rndfast.runs.state import of_this_version
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.seeds import reduced_seed
@@ -91,17 +91,20 @@ def evaluate(
         if video is None:
             require_no_link(source / "eval")
     console = open_console()
-    checkpoint = load_trained(source, checkpoint_name, console.print)
-    trained = from_toml(checkpoint.config_toml)
-    require_import_allowed(trained, allow_import, checkpoint.path)
-    config = dataclasses.replace(
-        trained,
-        # the format that it was trained in may be a GPU's alone, or emulated here
-        run=dataclasses.replace(
-            trained.run, device="cpu", precision="float32", num_threads=num_threads
-        ),
-    )
-    played = play(config, checkpoint, episodes, seed, record)
+
+    def play_checkpoint(checkpoint: Checkpoint) -> tuple[Checkpoint, list[Episode]]:
+        trained = settings_of(checkpoint)
+        require_import_allowed(trained, allow_import, checkpoint.path)
+        config = dataclasses.replace(
+            trained,
+            # the format that it was trained in may be a GPU's alone, or emulated here
+            run=dataclasses.replace(
+                trained.run, device="cpu", precision="float32", num_threads=num_threads
+            ),
+        )
+        return checkpoint, play(config, checkpoint, episodes, seed, record)
+
+    checkpoint, played = load_trained(source, play_checkpoint, checkpoint_name, console.print)
     is_file = source.is_file()
     name = source.name if is_file else f"{checkpoint.path.name} of {source}"
     console.print(statistics_table(played, f"{name}, seed {seed}"))
@@ -119,7 +122,11 @@ def evaluate(
 def play(
     config: Config, checkpoint: Checkpoint, num_episodes: int, seed: int, record: bool
 ) -> list[Episode]:
-    """Play one episode in each of ``num_episodes`` environments."""
+    """Play one episode in each of ``num_episodes`` environments.
+
+    Raises:
+        CheckpointError: The checkpoint's state is not one of these settings.
+    """
     one_step = dataclasses.replace(
         config,
         env=dataclasses.replace(config.env, num_envs=num_episodes),
@@ -135,8 +142,9 @@ def play(
             make_env(one_step, compute.num_threads, render_mode="rgb_array" if record else None)
         ) as env,
     ):
+        state = playable_state(checkpoint, one_step, env)
         agent, rollout, backend = make_learner(one_step, env, compute)
-        agent.load_state(of_this_version(checkpoint.state), only_to_play=True)
+        agent.load_state(state, only_to_play=True)
         agent.generator.manual_seed(reduced_seed(seed, bits=64))
         start_episodes(env, rollout, backend, seed, compute.ranks)
 

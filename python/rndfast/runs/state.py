@@ -16,11 +16,15 @@ from rndfast.envs.rooms import earliest_visits
 from rndfast.learner.agent import EXPERIENCE
 from rndfast.learner.backend import Backend
 from rndfast.learner.rollout import Rollout, start_episodes
+from rndfast.runtime.processes import Ranks
 
 # Axis of the environments in arrays of a state where it is not 0.
 ENV_AXES = {"frames": 1}
 
 CONSOLES = f"{EXPERIENCE}consoles."
+
+# Most that the snapshots of one environment take: a hundred times what they do.
+MAX_SNAPSHOT_BYTES = 1 << 20
 
 
 class RunStates:
@@ -99,6 +103,26 @@ def copied(tensors: dict[str, Tensor], memory: dict[str, Tensor]) -> dict[str, T
     return copies
 
 
+def inflated(compressed: Tensor, num_envs: int) -> bytes:
+    """The snapshots of up to ``num_envs`` environments that `packed` compressed.
+
+    Raises:
+        ValueError: They are something else, or larger than they can be.
+    """
+    limit = (num_envs + 1) * MAX_SNAPSHOT_BYTES
+    inflation = zlib.decompressobj()
+    try:
+        data = inflation.decompress(compressed.numpy().tobytes(), limit)
+    except zlib.error as error:
+        raise ValueError(f"they are no zlib data ({error})") from None
+    if not inflation.eof:
+        reason = "cut off" if len(data) < limit else f"larger than {limit:,} bytes"
+        raise ValueError(f"they are {reason}")
+    if inflation.unused_data:
+        raise ValueError(f"{len(inflation.unused_data):,} bytes come after their end")
+    return data
+
+
 def of_this_version(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state of a checkpoint, that of an earlier version under today's names.
 
@@ -125,8 +149,8 @@ def load_run_state(
 ) -> None:
     """Go on from a state of `RunStates.packed`, with the environments that this rank steps.
 
-    New episodes begin where the consoles cannot be restored: they are of another build or another
-    number of ranks, or the environments have no snapshots.
+    New episodes begin in all environments where consoles cannot be restored: they are of another
+    build or another number of ranks, or the environments have no snapshots.
     """
     ranks = backend.ranks
     state = of_this_version(state)
@@ -141,16 +165,29 @@ def load_run_state(
         own[name] = ranks.own(own[name], axis=ENV_AXES.get(name, 0))
     rollout.load_state(own)
     backend.load_state(own)
-    num_snapshots = sum(name.startswith("consoles.") for name in own)
-    try:
-        if num_snapshots != ranks.world_size:
-            raise ValueError(
-                f"they are of {num_snapshots} processes, and there are {ranks.world_size} now"
-            )
-        env.restore(zlib.decompress(own[f"consoles.{ranks.rank}"].tobytes()))
-    except ValueError as error:
-        say(f"the environments begin new episodes: {error}")
+    problem = restore_consoles(state, env, ranks, rollout.num_envs)
+    if problem is not None:
+        say(f"the environments begin new episodes: {problem}")
         start_episodes(env, rollout, backend, episode_seed(seed, int(state["transitions"])), ranks)
+
+
+def restore_consoles(
+    state: dict[str, Tensor], env: SameStepEnv, ranks: Ranks, num_envs: int
+) -> str | None:
+    """Restore the consoles of every rank; why they cannot be, the same on all, or None.
+
+    If one rank's cannot, all begin new episodes: which ones are restored must not depend on it.
+    """
+    num_snapshots = sum(name.startswith(CONSOLES) for name in state)
+    if num_snapshots != ranks.world_size:
+        return f"they are of {num_snapshots} processes, and there are {ranks.world_size} now"
+    problem = None
+    try:
+        env.restore(inflated(state[f"{CONSOLES}{ranks.rank}"], num_envs))
+    except ValueError as error:
+        problem = f"{error}" if ranks.world_size == 1 else f"process {ranks.rank}: {error}"
+    of_ranks = ranks.gather(problem) or []
+    return ranks.broadcast(next((found for found in of_ranks if found is not None), None))
 
 
 def episode_seed(seed: int, transitions: int) -> int:

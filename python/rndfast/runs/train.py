@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from rndfast.config import Config, from_toml
+from rndfast.config import Config
 from rndfast.envs.make import make_env
 from rndfast.envs.protocol import SameStepEnv
 from rndfast.learner.agent import Agent
@@ -17,6 +18,8 @@ from rndfast.learner.make import make_learner
 from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import collect, initialize_obs_moments, start_episodes
 from rndfast.runs.agent_file import load_trained
+from rndfast.runs.checkpoint import Checkpoint
+from rndfast.runs.description import playable_state, settings_of
 from rndfast.runs.directory import RunRecorder, checkpoint_to_resume, own_run_dir
 from rndfast.runs.figures import (
     ConsoleWatch,
@@ -28,7 +31,7 @@ from rndfast.runs.figures import (
     value_metrics,
 )
 from rndfast.runs.metrics import Metrics
-from rndfast.runs.state import RunStates, episode_seed, load_run_state, of_this_version
+from rndfast.runs.state import RunStates, episode_seed, load_run_state
 from rndfast.runtime.compute import Compute, GpuCompute, open_compute, resolved
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.processes import Ranks
@@ -78,7 +81,7 @@ def train(
     ):
         is_writer = ranks.rank == 0
         say = watching_consoles(view, config, compute) if is_writer else silent
-        checkpoint = checkpoint_to_resume(run.run_dir, say) if resume and is_writer else None
+        checkpoint = checkpoint_to_resume(config, env, say) if resume and is_writer else None
         checkpoint = ranks.broadcast(checkpoint)
         say(
             f"networks: {run.precision} on {run.device}; threads: {compute.num_threads}"
@@ -162,15 +165,19 @@ def start_agent(
             )
             initialize_obs_moments(agent, env, config, ranks)
         return
-    trained = load_trained(source, say=say)
-    env_id = from_toml(trained.config_toml).env.env_id
-    if env_id != config.env.env_id:
-        raise ValueError(
-            f"init_from must be an agent of {config.env.env_id}, got one of {env_id}: {source}"
-        )
+
+    def state_of(trained: Checkpoint) -> tuple[int, dict[str, Tensor]]:
+        env_id = settings_of(trained).env.env_id
+        if env_id != config.env.env_id:
+            raise ValueError(
+                f"init_from must be an agent of {config.env.env_id}, got one of {env_id}: {source}"
+            )
+        return trained.transitions, playable_state(trained, config, env)
+
+    transitions, state = load_trained(source, state_of, say=say)
     own = {"transitions": torch.tensor(0), "generator": agent.generator.get_state()}
-    agent.load_state(of_this_version(trained.state) | own, only_to_play=True)
-    say(f"it begins with the agent of {source}, trained on {trained.transitions:,} transitions")
+    agent.load_state(state | own, only_to_play=True)
+    say(f"it begins with the agent of {source}, trained on {transitions:,} transitions")
 
 
 def watching_consoles(view: View, config: Config, compute: Compute) -> View:

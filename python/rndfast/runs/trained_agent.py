@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rndfast.config import Config, from_toml, require_import_allowed
+from rndfast.config import Config, require_import_allowed
 from rndfast.envs.atari import AtariVectorEnv
 from rndfast.envs.gymnasium_envs import GymVectorEnv
 from rndfast.envs.make import make_env_to_play
@@ -23,7 +23,7 @@ from rndfast.learner.observations import newest
 from rndfast.learner.rnd import scaled_rewards
 from rndfast.runs.agent_file import load_trained
 from rndfast.runs.checkpoint import Checkpoint
-from rndfast.runs.state import of_this_version
+from rndfast.runs.description import playable_state, settings_of
 
 
 class TrainedAgent:
@@ -37,12 +37,13 @@ class TrainedAgent:
     """
 
     def __init__(self, checkpoint: Checkpoint, seed: int, allow_import: str | None) -> None:
-        self.config: Config = from_toml(checkpoint.config_toml)
+        self.config: Config = settings_of(checkpoint)
         require_import_allowed(self.config, allow_import, checkpoint.path)
         self.transitions = checkpoint.transitions
         with contextlib.closing(make_env_to_play(self.config, num_envs=1)) as env:
+            state = playable_state(checkpoint, self.config, env)
             self._agent = Agent(self.config, env, torch.device("cpu"))
-        self._agent.load_state(of_this_version(checkpoint.state), only_to_play=True)
+        self._agent.load_state(state, only_to_play=True)
         self._agent.generator.manual_seed(seed)
         self.policy = self._agent.policy
         self.rnd = self._agent.bonus.networks if self._agent.bonus else None
@@ -177,4 +178,4 @@ def load_agent(
                 is_over = terminated[0] or truncated[0]
             print(np.argmax(bonuses), max(bonuses))
     """
-    return TrainedAgent(load_trained(Path(path)), seed, allow_import)
+    return load_trained(Path(path), lambda trained: TrainedAgent(trained, seed, allow_import))
