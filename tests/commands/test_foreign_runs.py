@@ -75,6 +75,7 @@ READS_A_RUN = {
     "eval": ["RUN", "--episodes", "1", "--no-record"],
     "info": ["RUN"],
     "plot": ["RUN", "--output", "OUT/plot.png"],
+    "report": ["RUN", "--output", "OUT/report.html"],
     "export": ["RUN", "--output", "OUT/agent.safetensors"],
 }
 READS_NO_RUN = {"bench", "presets", "profile"}

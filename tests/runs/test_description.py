@@ -24,7 +24,7 @@ from rndfast.commands.main import main
 from rndfast.config import Config, from_toml, load_run_config
 from rndfast.envs.gymnasium_envs import GymVectorEnv
 from rndfast.envs.make import make_env
-from rndfast.presets import PRESETS
+from rndfast.presets import PRESETS, Preset
 from rndfast.runs.checkpoint import (
     CheckpointError,
     list_checkpoints,
@@ -44,7 +44,7 @@ def silent(_: Metrics | str) -> None:
     """A view that shows nothing."""
 
 
-def small(preset: str, run_dir: Path, env: dict[str, Any], **changed: dict[str, Any]) -> Config:
+def small(preset: Preset, run_dir: Path, env: dict[str, Any], **changed: dict[str, Any]) -> Config:
     """Two rollouts of four steps in four environments."""
     config = PRESETS[preset]
     sections: dict[str, dict[str, Any]] = {
@@ -84,7 +84,7 @@ RECURRENT = {"policy": "recurrent", "two_value_heads": False, "int_gamma": 0.999
     ],
 )
 def test_the_description_is_that_of_the_states_that_runs_save(
-    tmp_path: Path, preset: str, env: dict[str, Any], changed: dict[str, Any]
+    tmp_path: Path, preset: Preset, env: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     config = small(preset, tmp_path / "run", env, **changed)
     train(config, view=silent)

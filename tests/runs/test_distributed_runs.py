@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rndfast.runs.checkpoint import load_newest_checkpoint
+from rndfast.runs.checkpoint import load_newest_checkpoint, save_checkpoint
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.file_lock import hold_lock
 
@@ -204,3 +206,43 @@ def test_a_run_that_is_under_way_ends_every_process_with_one_message(tmp_path: P
     # with it given back, the two processes do not keep each other out
     more = ["--total-transitions", str(2 * ROLLOUT)]
     succeed(TWO_PROCESSES, "--resume", tmp_path / "run", *more)
+
+
+def with_consoles(run_dir: Path, copy: Path, **changed: bytes) -> Path:
+    """A copy of a run whose newest checkpoint has other snapshots, and the right sums."""
+    shutil.copytree(run_dir, copy)
+    checkpoint = load_newest_checkpoint(copy / "checkpoints")[0]
+    state = dict(checkpoint.state)
+    for rank, data in changed.items():
+        name = f"experience.consoles.{rank.removeprefix('rank')}"
+        state[name] = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+    shutil.rmtree(checkpoint.path)
+    transitions, settings = checkpoint.transitions, checkpoint.config_toml
+    save_checkpoint(copy / "checkpoints", transitions, state, settings, keep=3)
+    return copy
+
+
+def test_what_one_process_cannot_restore_is_said_and_all_do_the_same(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    total = ["--total-transitions", str(ROLLOUT)]
+    succeed(TWO_PROCESSES, *SMALL, *total, "--run-dir", run_dir)
+    more = ["--total-transitions", str(2 * ROLLOUT)]
+    none = zlib.compress(b"no snapshot")
+
+    one = with_consoles(run_dir, tmp_path / "one", rank1=none)
+    output = succeed(TWO_PROCESSES, "--resume", one, *more)
+    assert output.count("the environments begin new episodes: process 1: ") == 1
+    both = with_consoles(run_dir, tmp_path / "both", rank0=none, rank1=none)
+    output = succeed(TWO_PROCESSES, "--resume", both, *more)
+    assert output.count("the environments begin new episodes: process 0: ") == 1
+    expected, got = state_of(both), state_of(one)
+    assert all(torch.equal(tensor, got[name]) for name, tensor in expected.items())
+
+    # no zlib data: the checkpoint is damaged, and both go on from the one before
+    older = with_consoles(run_dir, tmp_path / "older", rank1=b"no zlib data")
+    output = succeed(TWO_PROCESSES, "--resume", older, *more)
+    assert "'experience.consoles.1' must be compressed snapshots: they are no zlib data" in output
+    assert f"resuming from {older / 'checkpoints' / 'step-000000000000'}" in output
+    again = state_of(older)
+    succeed(TWO_PROCESSES, "--resume", run_dir, *more)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in state_of(run_dir).items())
