@@ -39,7 +39,7 @@ _MAX_TRANSITIONS = 1 << 62
 _NAME = re.compile(r"step-\d{12,19}")
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete or not what its manifest says."""
 
 
