@@ -191,6 +191,16 @@ def test_a_write_that_fails_leaves_what_was_there(
     load_checkpoint(good)
 
 
+def test_a_checkpoint_that_holds_another_state_is_replaced(tmp_path: Path) -> None:
+    """Its sums may be right and its contents not, so that the run was resumed from an older one."""
+    path = save_checkpoint(tmp_path, 1, example_state(7), CONFIG_TOML, 3)
+    assert save(tmp_path, 1) == path
+    expected = example_state(1)
+    got = load_checkpoint(path).state
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_damaged_checkpoint_is_written_again(tmp_path: Path) -> None:
     path = save(tmp_path, 1)
     (path / "config.toml").write_text("other")

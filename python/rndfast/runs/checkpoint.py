@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from rndfast.runtime.durable_files import (
@@ -66,14 +67,14 @@ def save_checkpoint(
     final = directory / f"step-{transitions:012d}"
     if final.exists():
         try:
-            load_checkpoint(final)
+            if is_same_state(load_checkpoint(final).state, state):
+                return final
         except CheckpointError:
-            shutil.rmtree(final)  # damaged: the run was resumed from an older one
-        else:
-            return final  # a state is determined by its transitions: the same one is there already
+            pass  # damaged: the run was resumed from an older one
     directory.mkdir(parents=True, exist_ok=True)
     remove_leftovers(directory)
     temporary = directory / temporary_name()
+    replaced = directory / f".{final.name}.{temporary_name()}"
     try:
         temporary.mkdir()
         contents = {TENSORS: safetensors.torch.save(state), CONFIG: config_toml.encode()}
@@ -90,13 +91,24 @@ def save_checkpoint(
         for name, data in {**contents, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
             write_durably(temporary / name, data)
         sync_directory(temporary)
+        if final.exists():
+            final.rename(replaced)
         temporary.rename(final)
         sync_directory(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     for old in list_checkpoints(directory)[keep:]:
         shutil.rmtree(old)
     return final
+
+
+def is_same_state(state: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two states have the same tensors, number for number."""
+    return state.keys() == other.keys() and all(
+        tensor.dtype == other[name].dtype and torch.equal(tensor, other[name])
+        for name, tensor in state.items()
+    )
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
