@@ -29,8 +29,7 @@ struct Machine {
   bool is_literal;             // draw at every access, as exactly as the original: for pictures that stay unfinished
   SimdLevel simd_level;        // how to draw
 
-  tia::Layers layers[2] = {};           // of the last two rows that were painted as a whole
-  unsigned last_layers = 0;             // which of them is of the last row
+  tia::Layers layers = {};              // of the last row that was painted as a whole
   std::int32_t layered_row = -2;        // the row's number; none if far from any
   bool layered_row_has_blanks = false;  // over its layers, because of an HMOVE
 };

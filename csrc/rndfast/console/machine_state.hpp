@@ -18,9 +18,10 @@ inline constexpr int kScreenWidth = 160;
 inline constexpr int kMaxScreenHeight = 250;
 inline constexpr int kRamBytes = 128;
 
-/// One bit per pixel of a line; bit i of words[0] is column i.
+/// One bit per pixel of a line; bit i of words[0] is column i. The bits from column 160 on are 0: there are that many
+/// so that a mask can be worked on as one vector.
 struct PixelMask {
-  std::uint64_t words[3];
+  std::uint64_t words[4];
 };
 
 /// 6507 registers. N is set if bit 7 or 15 of `nz` is, Z if its low byte is 0; the other flags are 0 or 1.

@@ -12,6 +12,7 @@
 #include "rndfast/console/tia/motion.hpp"
 #include "rndfast/console/tia/objects.hpp"
 #include "rndfast/console/tia/paddles.hpp"
+#include "rndfast/console/tia/segment.hpp"
 
 namespace rndfast::tia {
 namespace {
@@ -164,7 +165,7 @@ void write_resmp(Machine& machine, unsigned missile, unsigned value, std::int32_
 void write_hmove(Machine& machine, std::int32_t clock) {
   Tia& tia = machine.state.tia;
   const std::int32_t column = arrive(machine, clock);
-  const auto cycle = static_cast<unsigned>(clock % kClocksPerLine / 3);
+  const unsigned cycle = static_cast<unsigned>(clock / 3) % kCyclesPerLine;
   const unsigned objects = is_regular_hmove(cycle) ? tia.moving : kMovable;
   if (objects != 0 || tia.first_copy_is_hidden[0] || tia.first_copy_is_hidden[1] || tia.m0_variant != kM0Normal) {
     move(machine, objects, cycle, column);

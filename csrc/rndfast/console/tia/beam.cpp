@@ -10,33 +10,14 @@
 #include "rndfast/console/tia/collisions.hpp"
 #include "rndfast/console/tia/motion.hpp"
 #include "rndfast/console/tia/objects.hpp"
-#include "rndfast/console/tia/painting.hpp"
 #include "rndfast/console/tia/registers.hpp"
+#include "rndfast/console/tia/segment.hpp"
 
 namespace rndfast::tia {
 namespace {
 
-std::uint8_t* row_of(const Machine& machine) {
-  return machine.picture + machine.state.tia.row * std::int64_t{kScreenWidth};
-}
-
-bool is_blanked(const Tia& tia) { return (tia.vblank & 2) != 0; }
-
-void rebuild(Tia& tia, unsigned object) {
-  tia.shape[object] = (tia.enabled >> object & 1) != 0 ? shape_of(tia, object) : PixelMask{};
-  tia.stale &= static_cast<std::uint8_t>(~(1U << object));
-}
-
-/// The columns that `object` covers in the present line, as far as they have not been drawn.
-PixelMask columns_of(const Tia& tia, unsigned object) {
-  if ((tia.cut >> object & 1) == 0) return tia.shape[object];
-  const PixelMask rest = tia.shape[object] & kFrom[static_cast<unsigned>(tia.shape_from[object])];
-  return (tia.was_drawn >> object & 1) != 0 ? tia.drawn[object] | rest : rest;
-}
-
 /// The effect that the end of a visible line has on the objects. Returns whether anything changed.
-bool end_line(Tia& tia) {
-  if (!tia.changes_at_line_end) return false;
+[[gnu::noinline]] bool change_at_line_end(Tia& tia) {
   tia.changes_at_line_end = tia.star_motion;
   unsigned changed = 0;
   if (tia.pf_is_reflected != ((tia.ctrlpf & kReflect) != 0)) {
@@ -73,7 +54,8 @@ void overrun_segment(Machine& machine, std::int32_t from, std::int32_t to) {
       (is_score || !is_one_of({playfield | p0, playfield | p1, playfield | bl}))) {
     return;
   }
-  PixelMask window = without(kFrom[static_cast<unsigned>(group)], kFrom[static_cast<unsigned>(group) + 4]);
+  PixelMask window;
+  store(window, columns_from(group) & ~columns_from(group + 4));
   for (unsigned object = 0; object < kPF; ++object) {
     if ((enabled >> object & 1) == 0) continue;
     const PixelMask reach = object <= kP1 ? player_shape(tia, object, 0xFF) : shape_of(tia, object);
@@ -81,9 +63,7 @@ void overrun_segment(Machine& machine, std::int32_t from, std::int32_t to) {
   }
   PixelMask objects[kNumTiaObjects] = {};
   if ((enabled & playfield) != 0) objects[kPF] = shape_of(tia, kPF);
-  Layers layers;
-  arrange(machine, objects, layers);
-  paint(machine, layers, row_of(machine), to, group + 4);
+  paint_columns(machine, objects, to, group + 4);
 }
 
 }  // namespace
@@ -93,93 +73,51 @@ void set_line_end(Tia& tia, const Window& window) {
   tia.line_end = tia.line_clock + kClocksPerLine - (tia.row + 1 == window.height ? 1 : 0);
 }
 
-void finish_line(Machine& machine, std::int32_t clock) {
+void finish_lines(Machine& machine, std::int32_t clock) {
   Tia& tia = machine.state.tia;
-  const bool was_whole = tia.cut == 0 && tia.segment_from == 0;
-  const bool has_blanks = tia.hmove_blanks_next_pixels;
-  if (tia.same_as_above && was_whole && has_blanks == tia.above_has_blanks) {
-    tia.hmove_blanks_next_pixels = false;
-    if (machine.picture != nullptr) {
-      std::uint8_t* row = row_of(machine);
-      std::memcpy(row, row - kScreenWidth, kScreenWidth);
-      if (machine.layered_row + 1 == tia.row) machine.layered_row = tia.row;
-    } else if (!has_blanks && !tia.changes_at_line_end) {  // nothing can happen in the next lines, either
-      const std::int32_t num_lines =
-          std::min((clock - tia.line_end - 1) / kClocksPerLine, machine.window.height - 2 - tia.row);
-      if (num_lines > 0) {
-        tia.row += num_lines;
-        tia.line_clock += num_lines * kClocksPerLine;
-      }
-    }
-  } else {
-    draw_segment(machine, kScreenWidth);
-  }
-  for (unsigned cut = tia.cut; cut != 0; cut &= cut - 1) tia.shape_from[std::countr_zero(cut)] = 0;
-  tia.cut = 0;
-  tia.was_drawn = 0;
-  tia.segment_from = 0;
-  ++tia.row;
-  // a frame that was reset may have more lines than a picture; the last ones are there only for their collisions
-  if (tia.row >= kMaxScreenHeight) machine.picture = nullptr;
-  if (tia.row == machine.window.height) {
-    tia.line_clock = kNever;
-    tia.line_end = std::numeric_limits<std::int32_t>::max();
-    return;
-  }
-  const bool has_changed = end_line(tia);
-  tia.same_as_above = was_whole && !has_changed;
-  tia.above_has_blanks = has_blanks;
-  tia.line_clock += kClocksPerLine;
-  set_line_end(tia, machine.window);
-}
-
-void draw_segment(Machine& machine, std::int32_t to) {
-  Tia& tia = machine.state.tia;
-  const std::int32_t from = tia.segment_from;
-  if (to <= from) return;
-  tia.segment_from = to;
-
-  if (!is_blanked(tia)) {
-    unsigned latches = open_latches(tia);
-    if (latches != 0 || machine.picture != nullptr) {
-      for (unsigned stale = tia.stale; stale != 0; stale &= stale - 1) {
-        rebuild(tia, static_cast<unsigned>(std::countr_zero(stale)));
-      }
-      const PixelMask* objects = tia.shape;
-      PixelMask merged[kNumTiaObjects];
-      if (tia.cut != 0) {
-        for (unsigned object = 0; object < kNumTiaObjects; ++object) merged[object] = columns_of(tia, object);
-        objects = merged;
-      }
-      const bool is_whole = from == 0 && to == kScreenWidth;
-      if (latches != 0) {
-        const PixelMask window = without(kFrom[static_cast<unsigned>(from)], kFrom[static_cast<unsigned>(to)]);
-        for (; latches != 0; latches &= latches - 1) {
-          const auto latch = static_cast<unsigned>(std::countr_zero(latches));
-          const auto [first, second] = kPairs[latch];
-          const bool collide = is_whole ? intersect(objects[first], objects[second])
-                                        : intersect(objects[first] & window, objects[second]);
-          tia.collisions |= static_cast<std::uint16_t>(collide << latch);
-        }
-      }
+  do {
+    const bool was_whole = tia.cut == 0 && tia.segment_from == 0;
+    const bool has_blanks = tia.hmove_blanks_next_pixels;
+    if (tia.same_as_above && was_whole && has_blanks == tia.above_has_blanks) {
+      tia.hmove_blanks_next_pixels = false;
       if (machine.picture != nullptr) {
-        if (is_whole) {
-          paint_row(machine, objects);
-        } else {
-          Layers layers;
-          arrange(machine, objects, layers);
-          paint(machine, layers, row_of(machine), from, to);
+        std::uint8_t* row = row_of(machine);
+        std::memcpy(row, row - kScreenWidth, kScreenWidth);
+        if (machine.layered_row + 1 == tia.row) machine.layered_row = tia.row;
+      } else if (!has_blanks && !tia.changes_at_line_end) {  // nothing can happen in the next lines, either
+        const std::int32_t num_lines =
+            std::min((clock - tia.line_end - 1) / kClocksPerLine, machine.window.height - 2 - tia.row);
+        if (num_lines > 0) {
+          tia.row += num_lines;
+          tia.line_clock += num_lines * kClocksPerLine;
         }
       }
+    } else {
+      draw_segment(machine, kScreenWidth);
     }
-  } else if (machine.picture != nullptr) {
-    std::memset(row_of(machine) + from, machine.shades[0], static_cast<std::size_t>(to - from));
-  }
-
-  if (tia.hmove_blanks_next_pixels && from < 8) {
-    if (machine.picture != nullptr) std::fill(row_of(machine) + from, row_of(machine) + 8, machine.shades[0]);
-    if (to >= 8) tia.hmove_blanks_next_pixels = false;
-  }
+    if (!was_whole) {
+      std::fill(std::begin(tia.shape_from), std::end(tia.shape_from), 0);
+      tia.cut = 0;
+      tia.was_drawn = 0;
+    }
+    tia.segment_from = 0;
+    const std::int32_t row = ++tia.row;
+    const std::int32_t height = machine.window.height;
+    // a frame that was reset may have more lines than a picture; the last ones are there only for their collisions
+    if (row >= kMaxScreenHeight) [[unlikely]]
+      machine.picture = nullptr;
+    if (row == height) [[unlikely]] {
+      tia.line_clock = kNever;
+      tia.line_end = std::numeric_limits<std::int32_t>::max();
+      return;
+    }
+    tia.same_as_above = was_whole;
+    if (tia.changes_at_line_end && change_at_line_end(tia)) tia.same_as_above = false;
+    tia.above_has_blanks = has_blanks;
+    const std::int32_t line_clock = tia.line_clock + kClocksPerLine;
+    tia.line_clock = line_clock;
+    tia.line_end = line_clock + kClocksPerLine - (row + 1 == height ? 1 : 0);
+  } while (clock > tia.line_end);
 }
 
 void draw_literally(Machine& machine, std::int32_t clock) {
@@ -202,30 +140,6 @@ void draw_literally(Machine& machine, std::int32_t clock) {
   if (to <= from) return;
   draw_segment(machine, to);
   if (machine.picture != nullptr) overrun_segment(machine, from, to);
-}
-
-void keep_passed(Machine& machine, unsigned objects, std::int32_t column) {
-  Tia& tia = machine.state.tia;
-  // with score and priority set, colours depend on which objects are enabled
-  if ((tia.ctrlpf & (kScore | kPriority)) == (kScore | kPriority) && machine.picture != nullptr) {
-    draw_segment(machine, column);
-  }
-  for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
-    const auto object = static_cast<unsigned>(std::countr_zero(rest));
-    const std::int32_t from = tia.shape_from[object];
-    if (column <= from) continue;
-    const auto bit = static_cast<std::uint8_t>(1U << object);
-    tia.shape_from[object] = column;
-    tia.cut |= bit;
-    if ((tia.enabled & bit) == 0) continue;
-    // without a picture, only collisions that are not known yet matter
-    if (machine.picture == nullptr && (open_latches(tia) & kLatchesWith[object]) == 0) continue;
-    if ((tia.stale & bit) != 0) rebuild(tia, object);
-    const PixelMask passed = without(kFrom[static_cast<unsigned>(from)], kFrom[static_cast<unsigned>(column)]);
-    const PixelMask columns = tia.shape[object] & passed;
-    tia.drawn[object] = (tia.was_drawn & bit) != 0 ? tia.drawn[object] | columns : columns;
-    tia.was_drawn |= bit;
-  }
 }
 
 }  // namespace rndfast::tia

@@ -6,9 +6,13 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "rndfast/console/machine.hpp"
+#include "rndfast/console/tia/collisions.hpp"
+#include "rndfast/console/tia/registers.hpp"
+#include "rndfast/console/tia/segment.hpp"
 
 namespace rndfast::tia {
 
@@ -17,21 +21,15 @@ inline constexpr std::int32_t kNever = 0x40000000;
 /// Sets line_end for the present row.
 void set_line_end(Tia& tia, const Window& window);
 
-/// Draws what is left of the line, and goes on to the next, or to a later one that ends no earlier than `clock`.
-void finish_line(Machine& machine, std::int32_t clock);
-
-/// Draws the line's columns up to `to` with the state as it is, and finds their collisions.
-void draw_segment(Machine& machine, std::int32_t to);
+/// Draws the lines that have ended before `clock`; there is one at least.
+void finish_lines(Machine& machine, std::int32_t clock);
 
 /// Draws everything up to `clock`, as the original does at every access.
 void draw_literally(Machine& machine, std::int32_t clock);
 
-/// Of what `objects` cover as they are now, keeps the part to the left of `column` > 0.
-void keep_passed(Machine& machine, unsigned objects, std::int32_t column);
-
 /// Draws the lines that have ended before `clock`.
 inline void advance(Machine& machine, std::int32_t clock) {
-  while (clock > machine.state.tia.line_end) finish_line(machine, clock);
+  if (clock > machine.state.tia.line_end) finish_lines(machine, clock);
 }
 
 inline std::int32_t column_at(const Tia& tia, std::int32_t clock) {
@@ -42,15 +40,41 @@ inline std::int32_t column_at(const Tia& tia, std::int32_t clock) {
 inline std::int32_t arrive(Machine& machine, std::int32_t clock) {
   Tia& tia = machine.state.tia;
   clock = std::max(clock, tia.drawn_clock);
-  if (clock > tia.line_end) advance(machine, clock);
+  advance(machine, clock);
   return column_at(tia, clock);
 }
 
+/// Of what `object` covers as it is now, keeps the part to the left of `column`.
+inline void keep_passed(Machine& machine, unsigned object, std::int32_t column) {
+  Tia& tia = machine.state.tia;
+  const std::int32_t from = tia.shape_from[object];
+  if (column <= from) return;
+  const auto bit = static_cast<std::uint8_t>(1U << object);
+  tia.shape_from[object] = column;
+  tia.cut |= bit;
+  if ((tia.enabled & bit) == 0) return;
+  // without a picture, only collisions that are not known yet matter
+  if (machine.picture == nullptr && (open_latches(tia) & kLatchesWith[object]) == 0) return;
+  keep_columns(machine, object, from, column);
+}
+
 /// `objects` are about to change at `column`: what they cover to its left is settled.
-inline void settle(Machine& machine, unsigned objects, std::int32_t column) {
+[[gnu::always_inline]] inline void settle(Machine& machine, unsigned objects, std::int32_t column) {
   Tia& tia = machine.state.tia;
   tia.same_as_above = false;
-  if (column > 0) keep_passed(machine, objects, column);
+  if (column > 0) {
+    // with score and priority set, colours depend on which objects are enabled
+    if ((tia.ctrlpf & (kScore | kPriority)) == (kScore | kPriority) && machine.picture != nullptr) [[unlikely]] {
+      draw_segment(machine, column);
+    }
+    if (__builtin_constant_p(objects) && std::has_single_bit(objects)) {
+      keep_passed(machine, static_cast<unsigned>(std::countr_zero(objects)), column);
+    } else {
+      for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
+        keep_passed(machine, static_cast<unsigned>(std::countr_zero(rest)), column);
+      }
+    }
+  }
   tia.stale |= static_cast<std::uint8_t>(objects);
 }
 

@@ -10,8 +10,7 @@ namespace rndfast::tia {
 /// Three disjoint sets of columns, with the colour of each; the background fills the rest.
 struct Layers {
   PixelMask columns[3];
-  std::uint8_t shades[3];
-  std::uint8_t background;
+  std::uint8_t shades[4];  // the background's last
 };
 
 }  // namespace rndfast::tia

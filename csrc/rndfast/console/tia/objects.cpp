@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/console/tia/objects.hpp"
 
+#include <array>
+#include <bit>
+
 namespace rndfast::tia {
 namespace {
 
 /// Adds the copies of `bits` that NUSIZ mode 0 .. 7 asks for.
 void add_copies(PixelMask& mask, std::uint64_t bits, unsigned position, unsigned mode, bool first_is_hidden) {
-  std::uint64_t near = first_is_hidden ? 0 : bits;
-  if (mode == 1 || mode == 3) near |= bits << 16;
-  if (mode == 2 || mode == 3 || mode == 6) near |= bits << 32;
-  if (near != 0) add(mask, near, position);
+  // the copies at 0, 16 and 32; bits that a multiplication moves do not meet
+  constexpr std::uint64_t kFirst = 1, kClose = 1 << 16, kMedium = std::uint64_t{1} << 32;
+  static constexpr std::array<std::uint64_t, 8> kNear = {
+      kFirst, kFirst | kClose, kFirst | kMedium, kFirst | kClose | kMedium, kFirst, kFirst, kFirst | kMedium, kFirst};
+  add(mask, bits * (kNear[mode] - (first_is_hidden ? kFirst : 0)), position);
   if (mode == 4 || mode == 6) add(mask, bits, (position + 64) % kScreenWidth);
 }
 
@@ -30,19 +34,19 @@ PixelMask ball_shape(const Tia& tia) {
 }
 
 PixelMask playfield_shape(const Tia& tia) {
-  const auto& stretched = kStretched<std::uint32_t, 4>;
-  // the left half's 20 bits from left to right: PF0 from bit 4 up, PF1 from bit 7 down, PF2 from bit 0 up
-  const unsigned left = (tia.pf[0] >> 4) | unsigned{kReversed[tia.pf[1]]} << 4 | unsigned{tia.pf[2]} << 12;
-  unsigned right = left;
+  // from left to right: PF0 from bit 4 up, PF1 from bit 7 down, PF2 from bit 0 up, each bit four columns wide
+  const auto& up = kStretched<std::uint32_t, 4>;
+  const auto& down = kStretchedBackwards;
+  const std::uint64_t left =
+      up[tia.pf[0] >> 4] | std::uint64_t{down[tia.pf[1]]} << 16 | std::uint64_t{up[tia.pf[2]]} << 48;
+  const std::uint64_t left_end = up[tia.pf[2]] >> 16;
+  std::uint64_t right = left;
+  std::uint64_t right_end = left_end;
   if (tia.pf_is_reflected) {
-    right = unsigned{kReversed[left & 0xFF]} << 12 | unsigned{kReversed[(left >> 8) & 0xFF]} << 4 |
-            unsigned{kReversed[left >> 16]} >> 4;
+    right = down[tia.pf[2]] | std::uint64_t{up[tia.pf[1]]} << 32;
+    right_end = down[tia.pf[0] & 0xF0];
   }
-  const std::uint64_t left_low = stretched[left & 0xFF] | std::uint64_t{stretched[(left >> 8) & 0xFF]} << 32;
-  const std::uint64_t left_high = stretched[left >> 16];
-  const std::uint64_t right_low = stretched[right & 0xFF] | std::uint64_t{stretched[(right >> 8) & 0xFF]} << 32;
-  const std::uint64_t right_high = stretched[right >> 16];
-  return {{left_low, left_high | right_low << 16, right_low >> 48 | right_high << 16}};
+  return {{left, left_end | right << 16, right >> 48 | right_end << 16, 0}};
 }
 
 }  // namespace
@@ -71,6 +75,15 @@ PixelMask shape_of(const Tia& tia, unsigned object) {
       return ball_shape(tia);
     default:
       return playfield_shape(tia);
+  }
+}
+
+void rebuild(Tia& tia, unsigned objects) {
+  const unsigned stale = tia.stale & objects;
+  tia.stale &= static_cast<std::uint8_t>(~stale);
+  for (unsigned rest = stale; rest != 0; rest &= rest - 1) {
+    const auto object = static_cast<unsigned>(std::countr_zero(rest));
+    tia.shape[object] = (tia.enabled >> object & 1) != 0 ? shape_of(tia, object) : PixelMask{};
   }
 }
 

@@ -41,4 +41,7 @@ inline bool is_enabled(const Tia& tia, unsigned object) {
 PixelMask player_shape(const Tia& tia, unsigned player, unsigned graphics);
 PixelMask shape_of(const Tia& tia, unsigned object);
 
+/// Brings Tia::shape up to date for those of `objects` that are stale.
+void rebuild(Tia& tia, unsigned objects);
+
 }  // namespace rndfast::tia

@@ -4,12 +4,11 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "rndfast/console/machine_state.hpp"
 
 namespace rndfast::tia {
-
-__extension__ using Uint128 = unsigned __int128;
 
 /// The bits of a byte in the other direction.
 inline constexpr std::array<std::uint8_t, 256> kReversed = [] {
@@ -32,6 +31,13 @@ inline constexpr std::array<Word, 256> kStretched = [] {
   return table;
 }();
 
+/// Each bit of a byte four times, in the other direction.
+inline constexpr std::array<std::uint32_t, 256> kStretchedBackwards = [] {
+  std::array<std::uint32_t, 256> table{};
+  for (unsigned byte = 0; byte < 256; ++byte) table[byte] = kStretched<std::uint32_t, 4>[kReversed[byte]];
+  return table;
+}();
+
 /// Columns [column, 160).
 inline constexpr std::array<PixelMask, kScreenWidth + 1> kFrom = [] {
   std::array<PixelMask, kScreenWidth + 1> table{};
@@ -41,35 +47,45 @@ inline constexpr std::array<PixelMask, kScreenWidth + 1> kFrom = [] {
   return table;
 }();
 
-inline constexpr PixelMask kLeftHalf = {{~kFrom[80].words[0], kFrom[0].words[1] & ~kFrom[80].words[1], 0}};
+inline constexpr PixelMask kLeftHalf = {{~kFrom[80].words[0], kFrom[0].words[1] & ~kFrom[80].words[1], 0, 0}};
 
-template <typename Operation, typename... Masks>
-inline PixelMask map(Operation operation, const Masks&... masks) {
-  return {{operation(masks.words[0]...), operation(masks.words[1]...), operation(masks.words[2]...)}};
+/// A mask in a register, or in two where registers have half the size. Functions that take or return one are always
+/// inlined: how else they would be passed depends on the instruction set.
+using Columns = std::uint64_t __attribute__((vector_size(sizeof(PixelMask))));
+
+[[gnu::always_inline]] inline Columns load(const PixelMask& mask) {
+  Columns columns;
+  std::memcpy(&columns, &mask, sizeof(columns));
+  return columns;
+}
+[[gnu::always_inline]] inline void store(PixelMask& mask, Columns columns) {
+  std::memcpy(&mask, &columns, sizeof(columns));
+}
+[[gnu::always_inline]] inline Columns columns_from(std::int32_t column) {
+  return load(kFrom[static_cast<unsigned>(column)]);
 }
 
-inline PixelMask operator|(const PixelMask& a, const PixelMask& b) {
-  return map([](auto x, auto y) { return x | y; }, a, b);
-}
-inline PixelMask operator&(const PixelMask& a, const PixelMask& b) {
-  return map([](auto x, auto y) { return x & y; }, a, b);
-}
-inline PixelMask without(const PixelMask& a, const PixelMask& b) {
-  return map([](auto x, auto y) { return x & ~y; }, a, b);
-}
+inline bool is_empty(const PixelMask& mask) { return (mask.words[0] | mask.words[1] | mask.words[2]) == 0; }
 inline bool intersect(const PixelMask& a, const PixelMask& b) {
   return ((a.words[0] & b.words[0]) | (a.words[1] & b.words[1]) | (a.words[2] & b.words[2])) != 0;
 }
 
 /// Adds `bits`, up to 64 - 7 columns wide, at `column` < 160, going round at the right edge.
 inline void add(PixelMask& mask, std::uint64_t bits, unsigned column) {
-  std::uint64_t words[4] = {};
-  const Uint128 shifted = static_cast<Uint128>(bits) << (column % 64);
-  words[column / 64] = static_cast<std::uint64_t>(shifted);
-  words[column / 64 + 1] = static_cast<std::uint64_t>(shifted >> 64);
-  mask.words[0] |= words[0] | (words[2] >> 32) | (words[3] << 32);
-  mask.words[1] |= words[1] | (words[3] >> 32);
-  mask.words[2] |= words[2] & 0xFFFFFFFF;
+  const unsigned shift = column % 64;
+  const std::uint64_t low = bits << shift;
+  const std::uint64_t high = bits >> 1 >> (63 - shift);
+  if (column < 64) {
+    mask.words[0] |= low;
+    mask.words[1] |= high;
+  } else if (column < 128) {
+    mask.words[1] |= low;
+    mask.words[2] |= high & 0xFFFFFFFF;
+    mask.words[0] |= high >> 32;
+  } else {
+    mask.words[2] |= low & 0xFFFFFFFF;
+    mask.words[0] |= low >> 32 | high << 32;
+  }
 }
 
 }  // namespace rndfast::tia

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// A segment of a line: which objects collide in it, and what it looks like.
+#pragma once
+
+#include <cstdint>
+
+#include "rndfast/common/simd.hpp"
+#include "rndfast/console/machine.hpp"
+
+namespace rndfast::tia {
+
+inline bool is_blanked(const Tia& tia) { return (tia.vblank & 2) != 0; }
+
+inline std::uint8_t* row_of(const Machine& machine) {
+  return machine.picture + machine.state.tia.row * std::int64_t{kScreenWidth};
+}
+
+void draw_segment_baseline(Machine& machine, std::int32_t to);
+void draw_segment_avx2(Machine& machine, std::int32_t to);
+
+/// Draws the line's columns up to `to` with the state as it is, and finds their collisions.
+inline void draw_segment(Machine& machine, std::int32_t to) {
+  if (to <= machine.state.tia.segment_from) return;
+#ifdef RNDFAST_X86_LEVELS
+  if (machine.simd_level != SimdLevel::kBaseline) return draw_segment_avx2(machine, to);
+#endif
+  draw_segment_baseline(machine, to);
+}
+
+void keep_columns_baseline(Tia& tia, unsigned object, std::int32_t from, std::int32_t to);
+void keep_columns_avx2(Tia& tia, unsigned object, std::int32_t from, std::int32_t to);
+
+/// Keeps what `object` covers of columns [from, to) as it is now.
+inline void keep_columns(Machine& machine, unsigned object, std::int32_t from, std::int32_t to) {
+#ifdef RNDFAST_X86_LEVELS
+  if (machine.simd_level != SimdLevel::kBaseline) return keep_columns_avx2(machine.state.tia, object, from, to);
+#endif
+  keep_columns_baseline(machine.state.tia, object, from, to);
+}
+
+/// Paints columns [from, to) of the line as `objects` cover them.
+void paint_columns(const Machine& machine, const PixelMask* objects, std::int32_t from, std::int32_t to);
+
+}  // namespace rndfast::tia
