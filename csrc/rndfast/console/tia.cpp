@@ -90,7 +90,9 @@ void write_nusiz(Machine& machine, unsigned player, unsigned value, std::int32_t
   tia.grp[player] = static_cast<std::uint8_t>(value);
   tia.delayed_grp[other] = tia.grp[other];
   if (player == 1) tia.delayed_enabl = tia.enabl;
-  if (objects != 0) update_enabled(tia, 1U << kP0 | 1U << kP1 | 1U << kBL);
+  if (objects == 0) return;
+  update_enabled(tia, 1U << kP0 | 1U << kP1);
+  if (moves_ball) update_enabled(tia, 1U << kBL);
 }
 
 void write_resp(Machine& machine, unsigned player, std::int32_t clock) {
@@ -144,19 +146,15 @@ void write_resmp(Machine& machine, unsigned missile, unsigned value, std::int32_
 /// HMOVE at cycle `cycle` of a line, for objects that it may move.
 [[gnu::noinline]] void move(Machine& machine, unsigned objects, unsigned cycle, std::int32_t column) {
   Tia& tia = machine.state.tia;
-  std::uint8_t positions[5];
   unsigned changed = tia.m0_variant != kM0Normal ? 1U << kM0 : 0;
   changed |= (tia.first_copy_is_hidden[0] ? 1U << kP0 : 0) | (tia.first_copy_is_hidden[1] ? 1U << kP1 : 0);
-  unsigned moved = 0;
+  if (changed != 0) settle(machine, changed, column);
   for (unsigned rest = objects; rest != 0; rest &= rest - 1) {
     const auto object = static_cast<unsigned>(std::countr_zero(rest));
-    positions[object] = moved_position(tia.position[object], cycle, tia.motion[object]);
-    if (positions[object] != tia.position[object]) moved |= 1U << object;
-  }
-  if ((changed | moved) != 0) settle(machine, changed | moved, column);
-  for (; moved != 0; moved &= moved - 1) {
-    const auto object = static_cast<unsigned>(std::countr_zero(moved));
-    tia.position[object] = positions[object];
+    const std::uint8_t position = moved_position(tia.position[object], cycle, tia.motion[object]);
+    if (position == tia.position[object]) continue;
+    settle(machine, 1U << object, column);
+    tia.position[object] = position;
   }
   tia.first_copy_is_hidden[0] = tia.first_copy_is_hidden[1] = false;
   tia.m0_variant = kM0Normal;
@@ -378,16 +376,23 @@ const std::array<WriteFunction, kNumWriteAddresses> kWriteFunctions =
 
 std::int32_t write_delay(unsigned address, std::int32_t cycle) { return delay_of(address & 0x3F, cycle); }
 
+namespace {
+
+/// Finds the collisions up to `clock`.
+[[gnu::noinline]] void collide(Machine& machine, std::int32_t clock) { draw_segment(machine, arrive(machine, clock)); }
+
+}  // namespace
+
 unsigned read(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus) {
-  Tia& tia = machine.state.tia;
+  const Tia& tia = machine.state.tia;
   const Inputs& inputs = machine.state.inputs;
   address &= 0x0F;
-  const std::int32_t clock = 3 * cycle;
-  if (machine.is_literal) draw_literally(machine, clock);
+  if (machine.is_literal) [[unlikely]]
+    draw_literally(machine, 3 * cycle);
   const unsigned noise = bus & 0x3F;
   if (address <= CXPPMM) {
     const unsigned shift = 2 * address;
-    if ((open_latches(tia) >> shift & 3) != 0) draw_segment(machine, arrive(machine, clock));
+    if ((open_latches(tia) >> shift & 3) != 0) collide(machine, 3 * cycle);
     const unsigned latches = tia.collisions >> shift;
     return (latches & 1) << 7 | (latches & 2) << 5 | noise;
   }

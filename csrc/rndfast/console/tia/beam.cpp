@@ -116,7 +116,9 @@ void finish_lines(Machine& machine, std::int32_t clock) {
     tia.above_has_blanks = has_blanks;
     const std::int32_t line_clock = tia.line_clock + kClocksPerLine;
     tia.line_clock = line_clock;
-    tia.line_end = line_clock + kClocksPerLine - (row + 1 == height ? 1 : 0);
+    tia.line_end = line_clock + kClocksPerLine;
+    if (row + 1 == height) [[unlikely]]
+      --tia.line_end;
   } while (clock > tia.line_end);
 }
 

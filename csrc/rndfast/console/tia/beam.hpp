@@ -32,9 +32,8 @@ inline void advance(Machine& machine, std::int32_t clock) {
   if (clock > machine.state.tia.line_end) finish_lines(machine, clock);
 }
 
-inline std::int32_t column_at(const Tia& tia, std::int32_t clock) {
-  return std::clamp(clock - tia.line_clock - kBlankClocks, 0, kScreenWidth);
-}
+/// The column that the beam reaches at `clock`, before the end of the line; negative before column 0.
+inline std::int32_t column_at(const Tia& tia, std::int32_t clock) { return clock - tia.line_clock - kBlankClocks; }
 
 /// Brings the line up to `clock`, at which something is about to change; returns the column.
 inline std::int32_t arrive(Machine& machine, std::int32_t clock) {

@@ -7,30 +7,41 @@
 namespace rndfast::tia {
 namespace {
 
-/// Adds the copies of `bits` that NUSIZ mode 0 .. 7 asks for.
-void add_copies(PixelMask& mask, std::uint64_t bits, unsigned position, unsigned mode, bool first_is_hidden) {
+/// The copies of `bits` that NUSIZ mode 0 .. 7 asks for.
+inline PixelMask copies_of(std::uint64_t bits, unsigned position, unsigned mode, bool first_is_hidden) {
   // the copies at 0, 16 and 32; bits that a multiplication moves do not meet
   constexpr std::uint64_t kFirst = 1, kClose = 1 << 16, kMedium = std::uint64_t{1} << 32;
   static constexpr std::array<std::uint64_t, 8> kNear = {
       kFirst, kFirst | kClose, kFirst | kMedium, kFirst | kClose | kMedium, kFirst, kFirst, kFirst | kMedium, kFirst};
-  add(mask, bits * (kNear[mode] - (first_is_hidden ? kFirst : 0)), position);
-  if (mode == 4 || mode == 6) add(mask, bits, (position + 64) % kScreenWidth);
+  PixelMask mask = placed(bits * (kNear[mode] - (first_is_hidden ? kFirst : 0)), position);
+  if (mode == 4 || mode == 6) {
+    const PixelMask far = placed(bits, (position + 64) % kScreenWidth);
+    for (unsigned i = 0; i < 3; ++i) mask.words[i] |= far.words[i];
+  }
+  return mask;
+}
+
+/// A player as it would look with `graphics`.
+inline PixelMask shape_with(const Tia& tia, unsigned player, unsigned graphics) {
+  const bool is_reflected = (tia.refp[player] & 8) != 0;
+  const unsigned pixels = is_reflected ? graphics : kReversed[graphics];
+  const unsigned mode = tia.nusiz[player] & 7;
+  std::uint64_t bits = pixels;
+  if (mode == 5) bits = std::uint64_t{kStretched<std::uint16_t, 2>[pixels]} << 1;
+  if (mode == 7) bits = std::uint64_t{kStretched<std::uint32_t, 4>[pixels]} << 1;
+  return copies_of(bits, tia.position[player], mode, tia.first_copy_is_hidden[player]);
 }
 
 PixelMask missile_shape(const Tia& tia, unsigned missile) {
-  PixelMask mask{};
   unsigned size = (tia.nusiz[missile] >> 4) & 3U;
-  if (missile == 0 && tia.m0_variant == kM0Absent) return mask;
+  if (missile == 0 && tia.m0_variant == kM0Absent) return {};
   if (missile == 0 && tia.m0_variant == kM0Wide) size |= 1;
   const std::uint64_t bits = (std::uint64_t{1} << (1U << size)) - 1;
-  add_copies(mask, bits, tia.position[kM0 + missile], tia.nusiz[missile] & 7, false);
-  return mask;
+  return copies_of(bits, tia.position[kM0 + missile], tia.nusiz[missile] & 7, false);
 }
 
 PixelMask ball_shape(const Tia& tia) {
-  PixelMask mask{};
-  add(mask, (std::uint64_t{1} << (1U << ((tia.ctrlpf >> 4) & 3U))) - 1, tia.position[kBL]);
-  return mask;
+  return placed((std::uint64_t{1} << (1U << ((tia.ctrlpf >> 4) & 3U))) - 1, tia.position[kBL]);
 }
 
 PixelMask playfield_shape(const Tia& tia) {
@@ -51,23 +62,13 @@ PixelMask playfield_shape(const Tia& tia) {
 
 }  // namespace
 
-PixelMask player_shape(const Tia& tia, unsigned player, unsigned graphics) {
-  const bool is_reflected = (tia.refp[player] & 8) != 0;
-  const unsigned pixels = is_reflected ? graphics : kReversed[graphics];
-  const unsigned mode = tia.nusiz[player] & 7;
-  PixelMask mask{};
-  std::uint64_t bits = pixels;
-  if (mode == 5) bits = std::uint64_t{kStretched<std::uint16_t, 2>[pixels]} << 1;
-  if (mode == 7) bits = std::uint64_t{kStretched<std::uint32_t, 4>[pixels]} << 1;
-  add_copies(mask, bits, tia.position[player], mode, tia.first_copy_is_hidden[player]);
-  return mask;
-}
+PixelMask player_shape(const Tia& tia, unsigned player, unsigned graphics) { return shape_with(tia, player, graphics); }
 
 PixelMask shape_of(const Tia& tia, unsigned object) {
   switch (object) {
     case kP0:
     case kP1:
-      return player_shape(tia, object, current_graphics(tia, object));
+      return shape_with(tia, object, current_graphics(tia, object));
     case kM0:
     case kM1:
       return missile_shape(tia, object - kM0);

@@ -70,22 +70,15 @@ inline bool intersect(const PixelMask& a, const PixelMask& b) {
   return ((a.words[0] & b.words[0]) | (a.words[1] & b.words[1]) | (a.words[2] & b.words[2])) != 0;
 }
 
-/// Adds `bits`, up to 64 - 7 columns wide, at `column` < 160, going round at the right edge.
-inline void add(PixelMask& mask, std::uint64_t bits, unsigned column) {
+/// `bits`, up to 64 - 7 columns wide, at `column` < 160, going round at the right edge.
+inline PixelMask placed(std::uint64_t bits, unsigned column) {
+  constexpr std::uint64_t kLow = 0xFFFFFFFF;
   const unsigned shift = column % 64;
   const std::uint64_t low = bits << shift;
   const std::uint64_t high = bits >> 1 >> (63 - shift);
-  if (column < 64) {
-    mask.words[0] |= low;
-    mask.words[1] |= high;
-  } else if (column < 128) {
-    mask.words[1] |= low;
-    mask.words[2] |= high & 0xFFFFFFFF;
-    mask.words[0] |= high >> 32;
-  } else {
-    mask.words[2] |= low & 0xFFFFFFFF;
-    mask.words[0] |= low >> 32 | high << 32;
-  }
+  if (column < 64) return {{low, high, 0, 0}};
+  if (column < 128) return {{high >> 32, low, high & kLow, 0}};
+  return {{low >> 32 | high << 32, 0, low & kLow, 0}};
 }
 
 }  // namespace rndfast::tia
