@@ -412,8 +412,21 @@ def load_run_config(run_dir: Path) -> Config:
     path = run_dir / "config.toml"
     if not path.is_file():
         raise FileNotFoundError(f"{run_dir} is no run directory: it has no config.toml")
-    config = from_toml(path.read_text())
+    config = read_toml(path)
     return dataclasses.replace(config, run=dataclasses.replace(config.run, run_dir=run_dir))
+
+
+def read_toml(path: Path, base: Config | None = None) -> Config:
+    """Read a file of settings, as `from_toml` does a text; it is UTF-8 whatever the locale is.
+
+    Raises:
+        ValueError: It is not right; the message names the file.
+        OSError: It cannot be read.
+    """
+    try:
+        return from_toml(path.read_text("utf-8"), base)
+    except ValueError as error:  # as that of bytes that are no UTF-8
+        raise ValueError(f"{path}: {error}") from None
 
 
 def require_import_allowed(config: Config, allowed: str | None, where: Path) -> None:

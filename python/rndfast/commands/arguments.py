@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 import tyro
 
-from rndfast.config import Config, from_toml, load_run_config, require_import_allowed
+from rndfast.config import Config, load_run_config, read_toml, require_import_allowed
 from rndfast.presets import PRESETS, Preset
 
 Arguments = TypeVar("Arguments")
@@ -174,10 +174,7 @@ def from_file(path: Path | None, base: Config) -> Config:
     """
     if path is None:
         return base
-    try:
-        return from_toml(path.read_text(), base)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    return read_toml(path, base)
 
 
 def parse_train(argv: list[str], command: str = "train") -> TrainArguments:

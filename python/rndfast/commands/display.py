@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
+import sys
 from collections.abc import Iterator
 
 from rich.console import Group
@@ -23,9 +25,11 @@ def open_view(config: Config) -> Iterator[View]:
     """Show a run on standard output."""
     console = open_console()
     total = config.run.total_transitions
-    if not console.is_terminal:
-        yield lambda update: print_line(
-            update if isinstance(update, str) else plain_line(update, total)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield quietly(
+            lambda update: print_line(
+                update if isinstance(update, str) else plain_line(update, total)
+            )
         )
         return
     with Live(console=console, auto_refresh=False) as live:
@@ -37,6 +41,34 @@ def open_view(config: Config) -> Iterator[View]:
                 live.update(live_table(update, config), refresh=True)
 
         yield show
+
+
+def quietly(view: View) -> View:
+    """A view that no longer shows anything once standard output fails, which it says once.
+
+    Its reader has gone, as `head` does, or it is full or closed: no reason to end a run.
+    """
+    works = True
+
+    def show(update: Metrics | str) -> None:
+        nonlocal works
+        if not works:
+            return
+        try:
+            view(update)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            works = False
+            # what is left in its buffer is written nowhere when the process ends
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with contextlib.suppress(OSError, ValueError):
+                print_line(
+                    f"rndfast: standard output fails ({error}): training goes on, and "
+                    "metrics.jsonl has the figures",
+                    sys.stderr,
+                )
+
+    return show
 
 
 def plain_line(metrics: Metrics, total_transitions: int) -> str:

@@ -79,6 +79,8 @@ def describe_run(run_dir: Path) -> None:
         try:
             checkpoint = load_checkpoint(path)
         except CheckpointError as error:
+            if not path.exists():
+                continue  # the run that is under way has deleted it, as it keeps only the newest
             damaged.append(error)
             console.print(f"{path.name}: {error}", style="red")
         else:

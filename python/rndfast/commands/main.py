@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -43,8 +44,9 @@ def train(arguments: TrainArguments) -> None:
         run_training(settings, resume=resume, view=view)
     run_dir = settings.run.run_dir
     print_line(f"the run is in {run_dir}; next:")
-    print_line(f"  {program()} eval {run_dir}")
-    print_line(f"  {Path(sys.executable).parent / 'tensorboard'} --logdir {run_dir}")
+    tensorboard = shlex.quote(str(Path(sys.executable).parent / "tensorboard"))
+    print_line(f"  {program()} eval {shlex.quote(str(run_dir))}")
+    print_line(f"  {tensorboard} --logdir {shlex.quote(str(run_dir))}")
 
 
 def evaluate(arguments: EvalArguments) -> None:
@@ -71,7 +73,7 @@ def export(arguments: ExportArguments) -> None:
     export_agent(checkpoint, arguments.output, half=arguments.half)
     size = arguments.output.stat().st_size / 1e6
     print_line(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")
-    print_line(f"  {program()} eval {arguments.output}")
+    print_line(f"  {program()} eval {shlex.quote(str(arguments.output))}")
 
 
 def bench(arguments: BenchArguments) -> None:
@@ -249,7 +251,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
 def program() -> str:
     """What to type to run this program again."""
     typed = sys.argv[0]
-    return typed if Path(typed).name == "rndfast" else f"{sys.executable} -m rndfast"
+    if Path(typed).name == "rndfast":
+        return shlex.quote(typed)
+    return f"{shlex.quote(sys.executable)} -m rndfast"
 
 
 def error_text(error: BaseException) -> str:

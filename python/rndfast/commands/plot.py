@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -89,14 +90,23 @@ def plot(run_dirs: Sequence[Path], output: Path) -> None:
 
     Raises:
         ImportError: The ``plots`` extra is not installed.
-        FileNotFoundError: One is no run directory.
-        ValueError: The suffix is another; there are no runs; one has no metrics yet, or is there
-            twice; or there is nothing to draw.
+        ValueError: The suffix is another; no path is a run with metrics (those that are none are
+            left out, which is said); a run is there twice; or there is nothing to draw.
     """
     require_figure(output)
     if not run_dirs:
         raise ValueError("name at least one run directory, for example: rndfast plot runs/*")
-    groups = group_runs([load_run(run_dir) for run_dir in run_dirs])
+    runs, left_out = [], []
+    for run_dir in run_dirs:
+        try:
+            runs.append(load_run(run_dir))
+        except (OSError, ValueError) as error:
+            left_out.append(str(error))
+    if not runs:
+        raise ValueError("; ".join(left_out))
+    for reason in left_out:
+        print_line(f"left out: {reason}", sys.stderr)
+    groups = group_runs(runs)
     write_figure(groups, output)
     for group in groups:
         ends = [run.transitions()[-1] for run in group.runs]

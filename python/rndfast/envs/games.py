@@ -79,8 +79,14 @@ def parse_game(name: str) -> str:
         # "ALE/MsPacman-v5" is "mspacman"
         plain = name.rpartition("/")[2].partition("-")[0].replace("_", "").lower()
         rom_id_of = {rom_id.replace("_", ""): rom_id for rom_id in GAMES}
-        close = [repr(rom_id_of[match]) for match in difflib.get_close_matches(plain, rom_id_of)]
-        hint = f"did you mean {' or '.join(close)}?" if close else "see rndfast.envs.games.GAMES"
+        close = [rom_id_of[match] for match in difflib.get_close_matches(plain, rom_id_of)]
+        # in the form that was given: a command takes ids alone
+        shown = [f"rndfast/{_pascal_name(game)}-v5" if "/" in name else game for game in close]
+        hint = (
+            f"did you mean {' or '.join(map(repr, shown))}?"
+            if close
+            else "see rndfast.envs.games.GAMES"
+        )
         raise ValueError(f"unknown game {name!r}: {hint}")
     return game
 

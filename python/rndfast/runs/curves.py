@@ -51,10 +51,7 @@ def load_run(run_dir: Path) -> Run:
         FileNotFoundError: It is no run directory.
         ValueError: Its settings are wrong, or it has no metrics yet.
     """
-    try:
-        config = load_run_config(run_dir)
-    except ValueError as error:
-        raise ValueError(f"{run_dir}: {error}") from None
+    config = load_run_config(run_dir)
     rows = read_metrics(run_dir / "metrics.jsonl")
     if not rows:
         raise ValueError(f"{run_dir} has no metrics yet: no rollout has ended")

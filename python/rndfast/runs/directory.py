@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -110,7 +111,7 @@ def exists_already(run_dir: Path) -> FileExistsError:
     """The error of a new run whose directory is there."""
     return FileExistsError(
         f"run directory {run_dir} exists already: choose another --run-dir, "
-        f"or go on with --resume {run_dir}"
+        f"or go on with --resume {shlex.quote(str(run_dir))}"
     )
 
 

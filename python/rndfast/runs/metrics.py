@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rndfast.config import RunConfig
 from rndfast.runtime.durable_files import named_in_errors, replace_durably
+from rndfast.runtime.terminal import print_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +33,9 @@ class MetricsWriter:
 
         self._path = config.run_dir / "metrics.jsonl"
         keep_rows_until(self._path, transitions)
-        self._file = self._path.open("a")
+        self._file = self._path.open("a", encoding="utf-8")
         self._tensorboard_dir = config.run_dir / "tensorboard"
-        self._tensorboard: Any = SummaryWriter(self._tensorboard_dir, purge_step=transitions)
+        self._tensorboard: Any = SummaryWriter(self._tensorboard_dir, purge_step=transitions + 1)
         self._summary, self._scalar = Summary, Summary.Value
         self._tracker: Any = None
         if config.tracker != "none":
@@ -51,8 +53,7 @@ class MetricsWriter:
         scalars = [self._scalar(tag=key, simple_value=value) for key, value in values.items()]
         with named_in_errors(self._tensorboard_dir):
             self._tensorboard.file_writer.add_summary(self._summary(value=scalars), step)
-        if self._tracker is not None:
-            self._tracker.log(values, step=step)
+        self._call_tracker("log", values, step=step)
 
     def write_image(self, name: str, pixels: Tensor, transitions: int) -> None:
         """Show ``(C, H, W)`` pixels from 0 to 255 in TensorBoard; C is 1 or 3."""
@@ -65,8 +66,21 @@ class MetricsWriter:
             self._file.close()
         with named_in_errors(self._tensorboard_dir):
             self._tensorboard.close()
-        if self._tracker is not None:
-            self._tracker.finish()
+        self._call_tracker("finish")
+
+    def _call_tracker(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Use the tracker, if there is one; what fails there, as a network does, ends no run."""
+        if self._tracker is None:
+            return
+        try:
+            getattr(self._tracker, method)(*args, **kwargs)
+        except Exception as error:
+            self._tracker = None
+            print_line(
+                f"rndfast: the tracker fails ({type(error).__name__}: {error}): training goes on "
+                "without it, and metrics.jsonl has the figures",
+                sys.stderr,
+            )
 
 
 def require_tracker(name: str) -> None:
@@ -80,15 +94,17 @@ def require_tracker(name: str) -> None:
 
 
 def read_metrics(path: Path) -> list[Metrics]:
-    """Rows of a ``metrics.jsonl``; a last line that was cut off is left out."""
+    """Rows of a ``metrics.jsonl``; lines that are no rows, torn or damaged, are left out."""
     rows: list[Metrics] = []
     if not path.exists():
         return rows
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # also of bytes that are no UTF-8
+            continue
+        if isinstance(row, dict) and isinstance(row.get("transitions"), int):
+            rows.append(row)
     return rows
 
 

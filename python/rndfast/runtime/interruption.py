@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks a run to stop, a second Ctrl-C ends the process at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks a run to stop, a second Ctrl-C ends it at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Turns the first SIGINT or SIGTERM into :class:`Interrupted`, raised where the main thread is.
+    """Turns the first SIGINT, SIGTERM or SIGHUP into :class:`Interrupted`.
+
+    It is raised where the main thread is. SIGHUP is a terminal that was closed.
 
     Inside :meth:`shielded` it is held back until the end. Outside the main thread, where
     Python delivers no signals, it does nothing.
@@ -36,7 +38,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._previous[signum] = signal.signal(signum, self._handle)
         return self
 
