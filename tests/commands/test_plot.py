@@ -251,8 +251,8 @@ def test_panels_and_legends_are_of_what_is_there(
     [
         ([], "name at least one run directory, for example: rndfast plot runs/*"),
         (["nowhere"], "nowhere is no run directory: it has no config.toml"),
-        (["good", "new"], "new has no metrics yet: no rollout has ended"),
-        (["odd"], "odd: unknown setting 'num_env'; did you mean 'num_envs'?"),
+        (["new"], "new has no metrics yet: no rollout has ended"),
+        (["odd"], "odd/config.toml: unknown setting 'num_env'; did you mean 'num_envs'?"),
         (["good", "good"], "runs must differ in a setting or in the seed, but good and good"),
         (["silent"], "nothing to plot yet: no episode has ended and there is no bonus"),
         (["good", "--output=plot.gif"], "output must end in one of .png, .svg, .pdf, got"),
