@@ -262,6 +262,7 @@ def test_eval_writes_the_video_and_prints_statistics(
     ("arguments", "message"),
     [
         (["--seed=-1"], "seed must be at least 0, got -1"),
+        (["--video=out.gif"], "video must be a file that ends in .mp4, got 'out.gif'"),
         (["--episodes=0"], "episodes must be at least 1, got 0"),
         (["--checkpoint=step-000000000007"], "is missing or not a plain file"),
     ],

@@ -79,8 +79,8 @@ def evaluate(
     Raises:
         CheckpointError: No checkpoint verifies, the one named does not, or the file.
         ImportError: ``record`` without the libraries of the ``video`` extra.
-        ValueError: ``episodes`` is below 1, ``seed`` below 0, or the environment is of
-            a module that is not allowed.
+        ValueError: ``episodes`` is below 1, ``seed`` below 0, ``video`` no .mp4, or the
+            environment is of a module that is not allowed.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
@@ -88,6 +88,8 @@ def evaluate(
         raise ValueError(f"seed must be at least 0, got {seed}")
     if record:
         require_video_libraries()
+        if video is not None and (video.suffix != ".mp4" or video.is_dir()):
+            raise ValueError(f"video must be a file that ends in .mp4, got {str(video)!r}")
         if video is None:
             require_no_link(source / "eval")
     console = open_console()
