@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.faults import campaign
 from tests.faults.campaign import Broken
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def trial(chance: random.Random, folder: Path, whole: Path) -> str:
