@@ -70,15 +70,19 @@ types: setup  ## check types (mypy strict) and that the committed stub is fresh
 stubs: setup  ## regenerate python/rndfast/_core.pyi
 	pybind11-stubgen rndfast._core -o python --exit-code
 
-sanitize: .venv/installed  ## run the C++ tests under ASan, UBSan and TSan
+sanitize: setup  ## run the C++ tests and altered snapshots under ASan, UBSan and TSan
 	for preset in asan tsan; do \
 	  cmake --preset $$preset && cmake --build --preset $$preset && ctest --preset $$preset || exit 1; \
 	done
+	$(BIN)/python -m tests.fuzz.seeds build/programs
+	build/asan/snapshot_fuzz build/programs 4000 0
 
-fuzz: setup  ## run random bytes as games for ten minutes, under ASan and UBSan; needs Clang
+fuzz: setup  ## altered snapshots, then random bytes as games for ten minutes, under ASan and UBSan; needs Clang
 	cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=$(CLANG) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DRNDFAST_PYTHON=OFF -DRNDFAST_FUZZ=ON -DRNDFAST_SANITIZE=fuzzer-no-link,address,undefined
-	cmake --build build/fuzz --target console_fuzz
+	cmake --build build/fuzz
+	$(BIN)/python -m tests.fuzz.seeds build/programs
+	build/fuzz/snapshot_fuzz build/programs 20000 $$(date +%s)
 	$(BIN)/python -m tests.fuzz.seeds build/fuzz/corpus
 	build/fuzz/console_fuzz -max_total_time=600 -max_len=16500 -len_control=0 -timeout=20 build/fuzz/corpus
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -154,9 +155,12 @@ class Console {
 
   void restore(const py::bytes& snapshot) {
     const std::string_view view = snapshot;
-    const auto state = state_bytes();
-    unpack_snapshot({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()}, description(),
-                    {{const_cast<std::uint8_t*>(state.data()), state.size()}});
+    const auto state = unpack_snapshot({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()}, description(),
+                                       sizeof(GameConsole));
+    auto restored = std::make_unique<GameConsole>();
+    std::memcpy(restored.get(), state.data(), state.size());
+    restored->validate(board_, *console_);
+    console_ = std::move(restored);
   }
 
  private:
@@ -290,7 +294,8 @@ Args:
 
 Raises:
     TypeError: It is not bytes.
-    ValueError: It is damaged, or of another game or build of rndfast. The console is unchanged.
+    ValueError: It is damaged, of another game or build of rndfast, or holds a state that cannot be. The console is
+        unchanged.
 )");
 }
 

@@ -102,7 +102,8 @@ class Console:
         
         Raises:
             TypeError: It is not bytes.
-            ValueError: It is damaged, or of another game or build of rndfast. The console is unchanged.
+            ValueError: It is damaged, of another game or build of rndfast, or holds a state that cannot be. The console is
+                unchanged.
         """
     def snapshot(self) -> bytes:
         """

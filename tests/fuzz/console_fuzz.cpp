@@ -17,29 +17,14 @@
 #include "rndfast/common/random.hpp"
 #include "rndfast/console/atari2600.hpp"
 #include "rndfast/games/game_console.hpp"
+#include "schemes.hpp"
 
 namespace {
 
 using rndfast::Atari2600;
-using rndfast::CartridgeScheme;
 
 constexpr std::size_t kMaxFrames = 4;   // sanitizers make a frame take milliseconds; more inputs find more
 constexpr unsigned kPressReset = 0x80;  // bit of a move: switch off and on again first
-
-struct Scheme {
-  CartridgeScheme scheme;
-  std::size_t image_bytes;
-};
-
-constexpr std::array<Scheme, 9> kSchemes = {{{CartridgeScheme::k2K, 2048},
-                                             {CartridgeScheme::k4K, 4096},
-                                             {CartridgeScheme::kF8, 8192},
-                                             {CartridgeScheme::kF6, 16384},
-                                             {CartridgeScheme::kF8SC, 8192},
-                                             {CartridgeScheme::kF6SC, 16384},
-                                             {CartridgeScheme::kE0, 8192},
-                                             {CartridgeScheme::kFE, 8192},
-                                             {CartridgeScheme::kDPC, 10240}}};
 
 std::array<std::uint8_t, 256> identity_shades() {
   std::array<std::uint8_t, 256> shades;
@@ -94,7 +79,7 @@ void require_same(Player& a, Player& b) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 4) return 0;
   static const auto kShades = identity_shades();
-  const Scheme& scheme = kSchemes[data[0] % kSchemes.size()];
+  const auto& scheme = rndfast::fuzz::kSchemes[data[0] % rndfast::fuzz::kSchemes.size()];
   const auto games = rndfast::all_games();
   rndfast::Game game = games[data[1] % games.size()];
   game.scheme = scheme.scheme;

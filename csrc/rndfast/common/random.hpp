@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "rndfast/common/valid_state.hpp"
+
 namespace rndfast {
 
 class Mt19937 {
@@ -21,6 +23,15 @@ class Mt19937 {
   }
 
   bool operator==(const Mt19937&) const = default;
+
+  /// See valid_state.hpp. A generator whose 19937 bits are all 0 gives nothing but 0.
+  void validate() const {
+    static_assert(sizeof(Mt19937) == 4 * (kNumWords + 1), "validate() must know every member");
+    require_state_between("the number of random words that are used", next_, 0, kNumWords);
+    std::uint32_t bits = words_[0] & 0x80000000U;
+    for (std::uint32_t i = 1; i < kNumWords; ++i) bits |= words_[i];
+    require_state(bits != 0, "a random generator must not be all zero");
+  }
 
   /// Uniform in [0, 2^32).
   std::uint32_t operator()() {

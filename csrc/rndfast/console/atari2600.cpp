@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "rndfast/common/valid_state.hpp"
 #include "rndfast/console/fast_interpreter.hpp"
 #include "rndfast/console/riot.hpp"
 #include "rndfast/console/tia.hpp"
@@ -15,6 +16,10 @@ namespace rndfast {
 namespace {
 
 constexpr std::int32_t kMaxInstructionsPerFrame = 25'000;
+// A frame may never end. Beyond the first number of cycles the time is counted from later on, so that it cannot
+// overflow, nor can the TIA's clocks, which are three times as many.
+constexpr std::int32_t kMaxCycle = 1 << 28;
+constexpr std::int32_t kMaxCyclesPerRun = 1 << 20;  // no instruction takes more than 8 or, at first, a line
 constexpr std::int32_t kMaxLinesNtsc = 290;
 constexpr std::int32_t kMaxLinesPal = 342;
 constexpr std::int32_t kPalHeight = 250;
@@ -25,6 +30,37 @@ constexpr int kDetectionFrames = 60;
 constexpr int kSettlingFrames = 30;
 constexpr int kMinPalFrames = 15;
 constexpr std::int32_t kLongestNtscLines = 285;
+
+std::int32_t max_lines(TvFormat format) { return format == TvFormat::kPal ? kMaxLinesPal : kMaxLinesNtsc; }
+
+void validate(const Cpu& cpu) {
+  static_assert(sizeof(Cpu) == 14, "validate() must know every member");
+  for (const unsigned flag : {cpu.c, cpu.v, cpu.d, cpu.i}) require_state_between("a flag of the processor", flag, 0, 1);
+  require_state_flag("cpu.is_jammed", cpu.is_jammed);
+}
+
+void validate(const Inputs& inputs) {
+  static_assert(sizeof(Inputs) == 20, "validate() must know every member");
+  for (const std::int32_t cycles : inputs.charge_cycles) {
+    require_state_between("inputs.charge_cycles", cycles, 0, kNoPaddle);
+  }
+}
+
+/// `is_in_frame`: see tia::validate().
+void validate(const MachineState& state, const Board& board, const Window& window, TvFormat format, bool is_in_frame) {
+  static_assert(sizeof(MachineState) == sizeof(Tia) + sizeof(CartridgeState) + 200,
+                "validate() must know every member");
+  validate(state.cpu);
+  require_state_between("cycle", state.cycle, 0, kMaxCycle + kMaxCyclesPerRun);
+  require_state_between("frame_start_cycle", state.frame_start_cycle, -2 * kMaxCycle, kCyclesPerLine);
+  require_state_between("num_lines", state.num_lines, 0, kMaxCycle);
+  riot::validate(state.riot);
+  validate(state.inputs);
+  tia::validate(state.tia, window, max_lines(format), is_in_frame);
+  board.cartridge.validate(state.cartridge);
+  require_state_flag("is_partial", state.is_partial);
+  require_state_flag("is_greyed", state.is_greyed);
+}
 
 std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
   return static_cast<std::uint8_t>((pin1 ? 0 : 1) | (pin2 ? 0 : 2) | (pin3 ? 0 : 4) | (pin4 ? 0 : 8));
@@ -71,11 +107,14 @@ RNDFAST_SIMD_KERNEL(copy_changed, copy_changed_body,
 
 Machine Atari2600::machine(const Board& board, MachineState& state, const std::uint8_t* shades, std::uint8_t* picture,
                            bool is_literal) const {
-  const std::int32_t lines_above = state.tia.was_reset_in_frame ? board.first_line : 0;
-  const Window window = {board.first_line, height_ + lines_above};
   if (state.tia.row >= kMaxScreenHeight) picture = nullptr;  // as finish_line() has left it
-  return {state,   board.cartridge, board.program, window,          board.allows_hmove_blanks,
+  return {state,   board.cartridge, board.program, window(board, state), board.allows_hmove_blanks,
           picture, shades,          is_literal,    board.simd_level};
+}
+
+/// The lines that are drawn. A frame that was reset begins with line 0.
+Window Atari2600::window(const Board& board, const MachineState& state) const {
+  return {board.first_line, height_ + (state.tia.was_reset_in_frame ? board.first_line : 0)};
 }
 
 void Atari2600::power_on(const Board& board, const std::uint8_t* shades, Mt19937& random) {
@@ -107,7 +146,7 @@ void Atari2600::reset(const Board& board, Mt19937& random) {
   state_.frame_start_cycle = 0;
   state_.num_lines = 0;
   riot::reset(state_.riot, 25 + static_cast<std::int32_t>(random() % 75));
-  tia::reset(state_.tia, tv_format_ == TvFormat::kPal ? kMaxLinesPal : kMaxLinesNtsc);
+  tia::reset(state_.tia, max_lines(tv_format_));
   if (state_.is_partial) tia::restart_frame(state_.tia);
   board.cartridge.reset(state_.cartridge);
   if (board.cartridge.has_ram()) {
@@ -135,6 +174,25 @@ void Atari2600::take_over(const Atari2600& other) {
   has_picture_[0] = has_picture_[1] = false;
   set_changed(true);
   buffer_ = other.buffer_;
+}
+
+void Atari2600::validate(const Board& board, const Atari2600& like) const {
+  static_assert(sizeof(Atari2600) == 3 * sizeof(MachineState) + sizeof(changed_rows_) + sizeof(pictures_) + 14,
+                "validate() must know every member");
+  for (const bool& has_picture : has_picture_) require_state_flag("has_picture", has_picture);
+  require_state_between("buffer", unsigned{buffer_}, 0, 1);
+  for (const unsigned is_changed : changed_rows_) require_state_between("changed_rows", is_changed, 0, 1);
+  require_state(tv_format_ == like.tv_format_, "the television format must be that of the ROM");
+  require_state(height_ == like.height_, "the height of pictures must be that of the ROM");
+  const auto validate_state = [&](const MachineState& state, bool is_in_frame) {
+    require_state_flag("tia.was_reset_in_frame", state.tia.was_reset_in_frame);  // the window depends on it
+    rndfast::validate(state, board, window(board, state), tv_format_, is_in_frame);
+  };
+  require_state_flag("is_partial", state_.is_partial);
+  validate_state(state_, state_.is_partial);
+  for (unsigned buffer = 0; buffer < 2; ++buffer) {  // that of a picture which is there is not used any more
+    if (!has_picture_[buffer]) validate_state(frame_start_[buffer], true);
+  }
 }
 
 void Atari2600::set_controls(const Board& board, const Controls& controls) {
@@ -170,15 +228,19 @@ void Atari2600::set_controls(const Board& board, const Controls& controls) {
 
 void Atari2600::begin_frame(const Board& board) {
   buffer_ ^= 1;
-  const std::int32_t phase = state_.cycle % kCyclesPerLine;
-  const std::int32_t passed = state_.cycle - phase;
-  riot::rebase(state_.riot, passed);
-  tia::rebase(state_.tia, passed);
-  state_.cartridge.dpc.music_cycle -= passed;
-  state_.cycle = phase;
-  state_.frame_start_cycle = phase;
+  rebase(state_.cycle - state_.cycle % kCyclesPerLine);
+  state_.frame_start_cycle = state_.cycle;
   tia::begin_frame(state_.tia, {board.first_line, height_});
   if (tv_format_ == TvFormat::kPal) tia::set_color_loss(state_.tia, state_.num_lines % 2 != 0);
+}
+
+/// Counts the time from `cycles` later on.
+void Atari2600::rebase(std::int32_t cycles) {
+  riot::rebase(state_.riot, cycles);
+  tia::rebase(state_.tia, cycles);
+  state_.cartridge.dpc.music_cycle -= cycles;
+  state_.cycle -= cycles;
+  state_.frame_start_cycle -= cycles;
 }
 
 void Atari2600::run_frame(const Board& board, const std::uint8_t* shades, bool wants_picture) {
@@ -206,6 +268,8 @@ void Atari2600::run_frame(const Board& board, const std::uint8_t* shades, bool w
     }
   }
   if (must_be_literal) {
+    // an even number of lines, as the next frame may ask whether there were; the picture was finished long ago
+    if (state_.cycle > kMaxCycle) rebase(kMaxCycle / 2 / (2 * kCyclesPerLine) * (2 * kCyclesPerLine));
     auto running = machine(board, state_, shades, pictures_[buffer_], true);
     run_cpu(running, kMaxInstructionsPerFrame);
     has_picture_[buffer_] = true;

@@ -82,6 +82,9 @@ class Atari2600 {
   /// they are drawn again. Both pictures of the other one must be undrawn.
   void take_over(const Atari2600& other);
 
+  /// See valid_state.hpp. `like` is a console of the same board that has been switched on.
+  void validate(const Board& board, const Atari2600& like) const;
+
   const MachineState& state() const { return state_; }
   /// Calls visit(state) for all states that are kept: the present one and those in which the pictures' frames began.
   template <typename Visit>
@@ -103,6 +106,8 @@ class Atari2600 {
                   bool is_literal) const;
   void begin_frame(const Board& board);
   void keep_picture(const Board& board, std::int32_t height);
+  void rebase(std::int32_t cycles);
+  Window window(const Board& board, const MachineState& state) const;
   void run_again(const Board& board, const std::uint8_t* shades, unsigned buffer);
   void grey_rest(const Board& board, const std::uint8_t* shades, std::int32_t from_line);
   std::int32_t line() const { return state_.cycle / kCyclesPerLine; }

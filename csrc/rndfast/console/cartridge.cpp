@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/console/cartridge.hpp"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <string>
+
+#include "rndfast/common/valid_state.hpp"
 
 namespace rndfast {
 namespace {
@@ -165,6 +168,31 @@ void Cartridge::touch_hot_spot(CartridgeState& state, unsigned address) const {
     case CartridgeScheme::kFE:
       break;
   }
+}
+
+void Cartridge::validate(const CartridgeState& state) const {
+  static_assert(sizeof(CartridgeState) == 224, "validate() must know every member");
+  CartridgeState expected;
+  if (scheme_ == CartridgeScheme::kE0) {
+    for (unsigned segment = 0; segment < 4; ++segment) {
+      const unsigned slice = state.bank_offset[segment] / slice_bytes();
+      require_state_between("the cartridge's slice", slice, segment == 3 ? 7 : 0, 7);  // the last one is fixed
+      select_slice(expected, segment, slice);
+    }
+  } else if (scheme_ == CartridgeScheme::kFE) {
+    reset(expected);
+  } else {
+    const unsigned bank = state.bank_offset[0] / kBankBytes;
+    require_state_between("the cartridge's bank", bank, 0,
+                          std::max(1U, static_cast<unsigned>(rom().size()) / kBankBytes) - 1);
+    select_bank(expected, bank);
+  }
+  require_state(std::ranges::equal(state.bank_offset, expected.bank_offset),
+                "cartridge.bank_offset must be that of a bank");
+  const auto& dpc = state.dpc;
+  for (const unsigned counter : dpc.counter) require_state_between("dpc.counter", counter, 0, kDpcDisplayBytes - 1);
+  for (const bool& is_music : dpc.is_music) require_state_flag("dpc.is_music", is_music);
+  require_state_between("dpc.music_fraction", dpc.music_fraction, -1, 1);
 }
 
 std::uint8_t Cartridge::read(CartridgeState& state, unsigned address, std::int32_t cycle) const {

@@ -38,6 +38,9 @@ class Cartridge {
   /// What the DPC is before its first reset.
   void power_on(CartridgeState& state) const;
 
+  /// See valid_state.hpp.
+  void validate(const CartridgeState& state) const;
+
   PlainRange plain() const { return plain_; }
 
   /// The ROM offset that `address` selects.

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/console/riot.hpp"
 
+#include <algorithm>
 #include <array>
+
+#include "rndfast/common/valid_state.hpp"
 
 namespace rndfast::riot {
 namespace {
 
 constexpr unsigned kInterrupt = 0x80;
+constexpr std::array<std::uint8_t, 4> kShifts = {0, 3, 6, 10};  // of TIM1T, TIM8T, TIM64T, T1024T
 
 }  // namespace
 
@@ -22,6 +26,13 @@ void rebase(Riot& riot, std::int32_t cycles) {
   };
   shift(riot.set_cycle);
   shift(riot.interrupt_cycle);
+}
+
+void validate(const Riot& riot) {
+  static_assert(sizeof(Riot) == 16, "validate() must know every member");
+  require_state_between("riot.timer", riot.timer, 0, 0xFF);
+  require_state(std::ranges::find(kShifts, riot.shift) != kShifts.end(), "riot.shift must be that of a timer");
+  require_state_flag("riot.is_read_after_interrupt", riot.is_read_after_interrupt);
 }
 
 unsigned read(MachineState& state, unsigned address, std::int32_t cycle) {
@@ -63,7 +74,6 @@ void write(MachineState& state, unsigned address, unsigned value, std::int32_t c
   if ((address & 7) == 1) {
     riot.swacnt = static_cast<std::uint8_t>(value);
   } else if ((address & 7) >= 4 && (address & 0x10) != 0) {  // TIM1T, TIM8T, TIM64T, T1024T
-    static constexpr std::array<std::uint8_t, 4> kShifts = {0, 3, 6, 10};
     riot.timer = static_cast<std::int32_t>(value);
     riot.shift = kShifts[address & 3];
     riot.set_cycle = cycle;

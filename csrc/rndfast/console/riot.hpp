@@ -11,6 +11,9 @@ void reset(Riot& riot, std::int32_t timer_start);
 
 void rebase(Riot& riot, std::int32_t cycles);
 
+/// See valid_state.hpp.
+void validate(const Riot& riot);
+
 unsigned read(MachineState& state, unsigned address, std::int32_t cycle);
 
 void write(MachineState& state, unsigned address, unsigned value, std::int32_t cycle);

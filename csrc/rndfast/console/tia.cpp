@@ -407,7 +407,7 @@ void reset(Tia& tia, std::int32_t max_lines) {
   tia.stale = kAllObjects;
   std::fill(std::begin(tia.no_effect), std::end(tia.no_effect), Tia::kNone);
   tia.vsync_finish_clock = std::numeric_limits<std::int32_t>::max();
-  tia.last_line_cycle = kCyclesPerLine * (max_lines + 1);
+  tia.last_line_cycle = last_line_cycle(max_lines);
 }
 
 void begin_frame(Tia& tia, const Window& window) {

@@ -24,6 +24,12 @@ namespace rndfast::tia {
 /// All registers and positions zero. `max_lines` of a frame before a write ends it.
 void reset(Tia& tia, std::int32_t max_lines);
 
+/// Frames are at least as long until a write ends them, in cycles.
+constexpr std::int32_t last_line_cycle(std::int32_t max_lines) { return kCyclesPerLine * (max_lines + 1); }
+
+/// See valid_state.hpp. `is_in_frame`: the state is one in which a frame goes on, not one that the next frame replaces.
+void validate(const Tia& tia, const Window& window, std::int32_t max_lines, bool is_in_frame);
+
 /// Prepares for drawing a frame from the first line of `window` on.
 void begin_frame(Tia& tia, const Window& window);
 

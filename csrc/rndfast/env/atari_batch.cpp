@@ -161,8 +161,18 @@ std::vector<std::uint8_t> AtariBatch::snapshot() {
 }
 
 void AtariBatch::restore(std::span<const std::uint8_t> bytes) {
-  unpack_snapshot(bytes, description(),
-                  {{reinterpret_cast<std::uint8_t*>(envs_.data()), env_bytes()}, {frames_.get(), frame_bytes()}});
+  const auto state = unpack_snapshot(bytes, description(), env_bytes() + frame_bytes());
+  const auto checked = std::make_unique<AtariEnv>();
+  for (std::size_t env = 0; env < envs_.size(); ++env) {
+    std::memcpy(checked.get(), state.data() + env * sizeof(AtariEnv), sizeof(AtariEnv));
+    try {
+      checked->validate(plan_);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument("env " + std::to_string(env) + ": " + error.what());
+    }
+  }
+  std::memcpy(envs_.data(), state.data(), env_bytes());
+  std::memcpy(frames_.get(), state.data() + env_bytes(), frame_bytes());
   for (std::size_t env = 0; env < envs_.size(); ++env) has_ended_[env] = envs_[env].has_ended() ? 1 : 0;
   has_started_.assign(envs_.size(), 1);
 }

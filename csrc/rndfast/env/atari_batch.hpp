@@ -76,7 +76,8 @@ class AtariBatch {
   void copy_state(std::span<std::uint8_t> out);
   std::size_t snapshot_bytes() const;
 
-  /// The state of all environments, and its inverse; see unpack_snapshot for what is refused.
+  /// The state of all environments, and its inverse; which throws std::invalid_argument and changes nothing if the
+  /// bytes are damaged, of other environments, or of a state that cannot be.
   std::vector<std::uint8_t> snapshot();
   void restore(std::span<const std::uint8_t> bytes);
 

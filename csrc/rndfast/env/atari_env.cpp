@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
+
+#include "rndfast/common/valid_state.hpp"
 
 namespace rndfast {
 namespace {
@@ -225,7 +228,7 @@ void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, Ac
     episode_return_ = 0;
     episode_length_ = 0;
   }
-  std::int32_t reward = 0;
+  std::int64_t reward = 0;
   std::int32_t frames_left = settings.frameskip;
   bool is_over = false;
   bool has_lost_life = false;
@@ -248,11 +251,11 @@ void AtariEnv::play(const EnvPlan& plan, const Frames& frames, Action action, Ac
   has_ended_ = stops;
   game_goes_on_ = stops && !is_over && !is_out_of_frames && !settings.ale_compatible;
   record.reward_raw = static_cast<float>(reward);
-  record.reward = static_cast<float>(settings.reward_clipping ? std::clamp(reward, -1, 1) : reward);
+  record.reward = static_cast<float>(settings.reward_clipping ? std::clamp<std::int64_t>(reward, -1, 1) : reward);
   record.terminated = is_over || ((settings.life_loss_info || settings.episodic_life) && has_lost_life);
   record.truncated = is_out_of_frames && !record.terminated;
   record.game_over = stops && !game_goes_on_;
-  episode_return_ += reward;
+  episode_return_ += static_cast<double>(reward);
   ++episode_length_;
   record.episode_return = static_cast<float>(episode_return_);
   record.episode_length = episode_length_;
@@ -288,6 +291,27 @@ void AtariEnv::observe(const EnvPlan& plan, const Frames& frames, bool stopped, 
     plan.pool_into(console_.picture(board, 1), frames.pooled);
   }
   plan.resize_pooled(frames.pooled, frame);
+}
+
+void AtariEnv::validate(const EnvPlan& plan) const {
+  static_assert(sizeof(AtariEnv) == sizeof(GameConsole) + sizeof(Mt19937) + 28, "validate() must know every member");
+  constexpr std::int32_t kMaxSteps = std::numeric_limits<std::int32_t>::max() - (1 << 24);  // may still be added to
+  constexpr double kMaxReturn = 0x1p53;
+  const EnvSettings& settings = plan.settings();
+  console_.validate(plan.board(), plan.switched_on());
+  const GameSettings& of_console = console_.settings();
+  require_state(of_console.repeat_action_probability == settings.repeat_action_probability &&
+                    of_console.max_num_frames_per_episode == 0 &&
+                    console_.mode() == settings.mode.value_or(plan.board().game().modes.front()),
+                "the console's settings must be those of the environment");
+  noop_random_.validate();
+  require_state_flag("has_ended", has_ended_);
+  require_state_flag("game_goes_on", game_goes_on_);
+  require_state_flag("counts_start_anew", counts_start_anew_);
+  const std::int32_t max_frames = settings.max_num_frames_per_episode;
+  require_state_between("the frames of the episode", elapsed_frames_, 0, has_ended_ ? max_frames : max_frames - 1);
+  require_state_between("the episode's return", episode_return_, -kMaxReturn, kMaxReturn);
+  require_state_between("the episode's length", episode_length_, 0, kMaxSteps);
 }
 
 void AtariEnv::describe(const EnvPlan& plan, StepRecord& record) const {

@@ -120,6 +120,9 @@ class AtariEnv {
   /// Fills in what a record says about the console.
   void describe(const EnvPlan& plan, StepRecord& record) const;
 
+  /// See valid_state.hpp.
+  void validate(const EnvPlan& plan) const;
+
   bool has_ended() const { return has_ended_; }
   bool is_at_start() const { return episode_length_ == 0; }
   GameConsole& console() { return console_; }

@@ -44,8 +44,8 @@ void add_sum(std::span<std::uint8_t> bytes) {
   std::memcpy(bytes.data() + line_end + 1, &sum, kSumBytes);
 }
 
-void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,
-                     std::initializer_list<std::span<std::uint8_t>> parts) {
+std::span<const std::uint8_t> unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,
+                                              std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::size_t line_end = text.find('\n');
   const bool is_whole = text.starts_with(kMagic) && line_end != std::string_view::npos;
@@ -57,8 +57,6 @@ void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& des
     throw std::invalid_argument("the snapshot must be of '" + description + "', got one of '" + std::string(found) +
                                 "'");
   }
-  std::size_t size = 0;
-  for (const auto part : parts) size += part.size();
   const std::size_t begin = line_end + 1 + kSumBytes;
   if (bytes.size() != begin + size) {
     throw std::invalid_argument("the snapshot must have " + std::to_string(begin + size) + " bytes, got " +
@@ -66,12 +64,9 @@ void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& des
   }
   std::uint64_t sum = 0;
   std::memcpy(&sum, bytes.data() + line_end + 1, kSumBytes);
-  std::span<const std::uint8_t> state = bytes.subspan(begin);
+  const std::span<const std::uint8_t> state = bytes.subspan(begin);
   if (checksum(state) != sum) throw std::invalid_argument("the snapshot is damaged: its checksum is wrong");
-  for (const auto part : parts) {
-    std::memcpy(part.data(), state.data(), part.size());
-    state = state.subspan(part.size());
-  }
+  return state;
 }
 
 }  // namespace rndfast

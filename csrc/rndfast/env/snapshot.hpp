@@ -2,6 +2,7 @@
 // The state of consoles and environments as bytes: a line that says what they are, their sum, and the state itself.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -20,9 +21,9 @@ std::string snapshot_header(const std::string& description);
 /// Writes the sum into a header with a state behind it. Throws std::invalid_argument if there is no header.
 void add_sum(std::span<std::uint8_t> bytes);
 
-/// Copies the parts back. Throws std::invalid_argument, and changes nothing, if the bytes are damaged or the
-/// description is another one.
-void unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,
-                     std::initializer_list<std::span<std::uint8_t>> parts);
+/// The state, `size` bytes. Throws std::invalid_argument if the bytes are damaged or the description is another one.
+/// Whoever made them can have made the sum right: what the state holds must be checked, see valid_state.hpp.
+std::span<const std::uint8_t> unpack_snapshot(std::span<const std::uint8_t> bytes, const std::string& description,
+                                              std::size_t size);
 
 }  // namespace rndfast

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
+
+#include "rndfast/common/valid_state.hpp"
 
 namespace rndfast {
 namespace {
@@ -98,6 +101,35 @@ void GameConsole::load(const GameBoard& board, const GameSettings& settings, std
   mode_ = board.game().modes.front();
   environment_random_.seed(random_seed);
   reset(board, memo);
+}
+
+void GameConsole::validate(const GameBoard& board, const GameConsole& like) const {
+  static_assert(sizeof(GameConsole) == sizeof(Atari2600) + 2 * sizeof(Mt19937) + 80,
+                "validate() must know every member");
+  constexpr std::int32_t kMaxFrames = std::numeric_limits<std::int32_t>::max() - (1 << 24);  // may still be added to
+  constexpr std::int32_t kMaxNumber = 1 << 28;                                               // likewise
+  const Game& game = board.game();
+  require_state_between("repeat_action_probability", settings_.repeat_action_probability, 0, 1);
+  require_state_between("max_num_frames_per_episode", settings_.max_num_frames_per_episode, 0,
+                        std::numeric_limits<std::int32_t>::max());
+  require_state(std::ranges::find(game.modes, mode_) != game.modes.end(), "the mode must be one of the game's");
+  require_state(difficulty_ == 0 || std::ranges::find(game.difficulties, difficulty_) != game.difficulties.end(),
+                "the difficulty must be one of the game's");
+  require_state_between("the score", decoder_.score, -kMaxNumber, std::numeric_limits<std::int32_t>::max());
+  require_state_between("the number of lives", decoder_.lives, -kMaxNumber, kMaxNumber);
+  for (const std::int32_t number : decoder_.memory) {
+    require_state_between("the decoder's memory", number, -kMaxNumber, kMaxNumber);
+  }
+  require_state_flag("terminal", decoder_.terminal);
+  require_state_between("the action held", static_cast<int>(held_action_), 0, kNumActions - 1);
+  require_state_between("the strength of the action held", held_strength_, -1, 1);
+  require_state_between("the paddle's resistance", paddle_resistance_, kPaddleMin, game.paddle_max);
+  require_state_between("frame_number", frame_number_, 0, kMaxFrames);
+  require_state_between("episode_frame_number", episode_frame_number_, 0, kMaxFrames);
+  require_state_flag("was_literal", was_literal_);
+  system_random_.validate();
+  environment_random_.validate();
+  atari_.validate(board.board(), like.atari_);
 }
 
 void GameConsole::reset(const GameBoard& board, ResetMemo* memo) {

@@ -56,6 +56,11 @@ class GameConsole {
   /// happens, and the reward is 0, once the game is over.
   std::int32_t act(const GameBoard& board, Action action, float paddle_strength, bool wants_picture);
 
+  /// See valid_state.hpp. `like` is a console of the same board that has been switched on.
+  void validate(const GameBoard& board, const GameConsole& like) const;
+
+  const GameSettings& settings() const { return settings_; }
+  std::int32_t mode() const { return mode_; }
   bool is_terminal() const { return decoder_.terminal; }
   bool is_truncated() const {
     return settings_.max_num_frames_per_episode > 0 && episode_frame_number_ >= settings_.max_num_frames_per_episode;

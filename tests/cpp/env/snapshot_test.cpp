@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/env/snapshot.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -29,7 +30,9 @@ struct Target {
   Bytes second = Bytes(3, 99);
 
   void unpack(std::span<const std::uint8_t> bytes, const std::string& description = kDescription) {
-    unpack_snapshot(bytes, description, {first, second});
+    const auto state = unpack_snapshot(bytes, description, first.size() + second.size());
+    std::copy_n(state.begin(), first.size(), first.begin());
+    std::copy_n(state.end() - static_cast<std::ptrdiff_t>(second.size()), second.size(), second.begin());
   }
   bool is_untouched() const { return first == Bytes(5, 99) && second == Bytes(3, 99); }
 };
@@ -68,7 +71,7 @@ TEST_CASE("parts come back as they were packed") {
   CHECK(std::string(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(begin.size())) == begin);
 
   const Bytes empty = pack_snapshot("nothing", {});
-  CHECK_NOTHROW(unpack_snapshot(empty, "nothing", {}));
+  CHECK(unpack_snapshot(empty, "nothing", 0).empty());
 }
 
 TEST_CASE("a header, the state and its sum, added later, are a snapshot") {
