@@ -13,6 +13,8 @@ import inspect
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -534,6 +536,62 @@ def test_returned_arrays_are_never_written_to_again(mode: AutoresetMode) -> None
     info = envs.step(np.zeros(2, np.int64))[4]
     assert info["episode_length"].tolist() == [1, 1]
     envs.close()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+def test_arrays_without_copy_stay_until_the_second_recv_after_theirs(num_threads: int) -> None:
+    settings: dict[str, Any] = {"num_envs": 6, "max_num_frames_per_episode": 42}
+    views = AtariVectorEnv("breakout", num_threads=num_threads, copy=False, **settings)
+    copies = AtariVectorEnv("breakout", num_threads=1, **settings)
+    views.reset(seed=3)
+    copies.reset(seed=3)
+    rng = np.random.default_rng(num_threads)
+    halves = np.arange(6).reshape(2, 3)
+    arrays: list[Any]
+    expected: list[Any]
+    held: list[tuple[list[Array], list[Array]]] = []  # of the last two recv: views and copies
+    stop = threading.Event()
+
+    def work() -> None:
+        delays = np.random.default_rng(9)
+        while not stop.wait(delays.uniform(0, 0.002)):
+            sum(range(2_000))
+
+    def send(half: int) -> None:
+        actions = rng.integers(0, 4, 3)
+        views.send(actions, halves[half])
+        copies.send(actions, halves[half])
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        order = rng.permutation(2)
+        for half in order:
+            send(half)
+        for _ in range(60):
+            time.sleep(rng.uniform(0, 0.002))
+            for kept_views, kept_copies in held:  # while the consoles write the next ones
+                for view, kept in zip(kept_views, kept_copies, strict=True):
+                    np.testing.assert_array_equal(view, kept)
+            held = held[-1:]
+            *arrays, info = views.recv()
+            *expected, expected_info = copies.recv()
+            arrays += [info[key] for key in INFO_DTYPES]
+            expected += [expected_info[key] for key in INFO_DTYPES]
+            held.append((arrays, [array.copy() for array in arrays]))
+            for array, expected_array in zip(arrays, expected, strict=True):
+                np.testing.assert_array_equal(array, expected_array, strict=True)
+            time.sleep(rng.uniform(0, 0.002))
+            order = order[1:]
+            if not len(order):  # both halves are back: send them in a new order
+                order = rng.permutation(2)
+                for half in order:
+                    send(half)
+    finally:
+        stop.set()
+        other.join()
+        views.close()
+        copies.close()
 
 
 def test_the_arrays_of_a_step_are_apart_from_each_other() -> None:
