@@ -285,8 +285,8 @@ class RunConfig:
     """Number format of the networks' passes: bfloat16 where the hardware has it (auto); tf32 is a
     CUDA GPU's. Last layers, weights and statistics stay float32 and float64."""
     num_threads: int = 0
-    """Threads of each process for emulation, kernels and network passes; 0: one per core. Results
-    do not depend on it on the CPU."""
+    """Threads of each process for emulation, kernels and network passes; 0: one per core, but for
+    the one that waits for a CUDA GPU. Results do not depend on it on the CPU."""
     overlap: bool = True
     """Emulate one half of the environments while the other half's actions are chosen; changes no
     result on the CPU, and only rounding on a GPU."""

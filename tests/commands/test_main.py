@@ -242,15 +242,36 @@ def test_a_full_disk_gives_one_line_and_keeps_the_older_checkpoints(tmp_path: Pa
 def test_a_second_ctrl_c_leaves_at_once() -> None:
     script = """
 import signal, os, time
-from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.interruption import SAME_SIGNAL_S, Interruption
 with Interruption() as interruption, interruption.shielded():
     os.kill(os.getpid(), signal.SIGINT)   # held back
+    os.kill(os.getpid(), signal.SIGINT)   # the same once more, as `timeout` sends it
     print("held back", flush=True)
+    time.sleep(SAME_SIGNAL_S)
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(60)
 """
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert (process.returncode, process.stdout) == (130, b"held back\n")
+
+
+def test_a_ctrl_c_that_comes_twice_saves_the_run(tmp_path: Path) -> None:
+    """As from `timeout -s INT`, which sends it to the process and to its group."""
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        command("train", *TINY, "--run-dir", run_dir, "--total-transitions=1000000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while "transitions/s" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert load_checkpoint(list_checkpoints(run_dir / "checkpoints")[0]).transitions > 0
 
 
 def test_the_module_and_the_script_are_the_same_program() -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+import rndfast.runtime.compute
 from rndfast.config import RunConfig
-from rndfast.runtime.compute import CpuCompute, resolve_precision
+from rndfast.runtime.compute import Compute, CpuCompute, resolve_precision
+from rndfast.runtime.processes import Ranks
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,18 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_it(
 def test_a_precision_asked_for_is_taken(precision: str) -> None:
     config = RunConfig(precision=precision)  # type: ignore[arg-type]
     assert resolve_precision(config) == precision
+
+
+@pytest.mark.parametrize(("device", "num_threads"), [("cpu", 6), ("cuda", 5)])
+def test_a_core_is_left_to_the_thread_that_waits_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str, num_threads: int
+) -> None:
+    monkeypatch.setattr(rndfast.runtime.compute, "usable_cores", lambda: 6)
+    config = RunConfig(device="cpu", precision="float32")
+    compute = Compute(config, torch.device(device), ranks=Ranks("cpu"))
+    assert compute.num_threads == num_threads
+    config = RunConfig(device="cpu", precision="float32", num_threads=6)
+    assert Compute(config, torch.device(device), ranks=Ranks("cpu")).num_threads == 6
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])

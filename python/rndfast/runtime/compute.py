@@ -96,9 +96,10 @@ class Compute:
         self.ranks = ranks or Ranks(device.type)
         self.precision = resolve_precision(config)
         self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        self.num_threads = config.num_threads or max(
-            1, usable_cores() // self.ranks.local_world_size
-        )
+        cores = usable_cores() // self.ranks.local_world_size
+        if device.type == "cuda":
+            cores -= 1  # which the calling thread keeps busy while it waits for the device
+        self.num_threads = config.num_threads or max(1, cores)
         self.pool = ThreadPool(self.num_threads)
         self.timeline.watch("kernel", self.pool)
 

@@ -6,9 +6,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+# A second SIGINT that comes so soon is the first once more: `timeout -s INT` and some shells send
+# it to the process and to its group.
+SAME_SIGNAL_S = 1.0
 
 
 class Interrupted(BaseException):
@@ -33,6 +38,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._received: int | None = None
+        self._received_at = 0.0  # by the monotonic clock, in s
         self._shield_depth = 0
         self._previous: dict[int, Any] = {}
 
@@ -59,9 +65,9 @@ class Interruption:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._received is not None:
-            if signum == signal.SIGINT:
+            if signum == signal.SIGINT and time.monotonic() - self._received_at > SAME_SIGNAL_S:
                 os._exit(128 + signum)
             return
-        self._received = signum
+        self._received, self._received_at = signum, time.monotonic()
         if self._shield_depth == 0:
             raise Interrupted(signum)
