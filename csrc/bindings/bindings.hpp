@@ -64,7 +64,8 @@ template <>
 class type_caster<std::shared_ptr<rndfast::ThreadPool>>
     : public copyable_holder_caster<rndfast::ThreadPool, std::shared_ptr<rndfast::ThreadPool>> {
  public:
-  bool load(handle source, bool convert) {
+  // pybind11 calls the caster's own by its name
+  bool load(handle source, bool convert) {  // NOLINT(bugprone-derived-method-shadowing-base-method)
     rndfast::bindings::require_initialized(source, typeinfo);
     return copyable_holder_caster::load(source, convert);
   }

@@ -26,7 +26,7 @@ class Mt19937 {
 
   /// See valid_state.hpp. A generator whose 19937 bits are all 0 gives nothing but 0.
   void validate() const {
-    static_assert(sizeof(Mt19937) == 4 * (kNumWords + 1), "validate() must know every member");
+    static_assert(sizeof(Mt19937) == sizeof(std::uint32_t) * (kNumWords + 1), "validate() must know every member");
     require_state_between("the number of random words that are used", next_, 0, kNumWords);
     std::uint32_t bits = words_[0] & 0x80000000U;
     for (std::uint32_t i = 1; i < kNumWords; ++i) bits |= words_[i];

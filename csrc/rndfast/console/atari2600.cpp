@@ -68,7 +68,7 @@ std::uint8_t pins(bool pin1, bool pin2, bool pin3, bool pin4) {
 
 /// Where the calling thread draws pictures before it is known which rows are new.
 std::uint8_t* easel() {
-  thread_local std::array<std::uint8_t, kMaxScreenHeight * kScreenWidth> pixels;
+  thread_local std::array<std::uint8_t, std::size_t{kMaxScreenHeight} * kScreenWidth> pixels;
   return pixels.data();
 }
 

@@ -4,6 +4,7 @@
 // Everything here is always inlined, into functions that are compiled once per instruction set: see segment.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -106,9 +107,9 @@ struct PaintByVector {
 #pragma GCC unroll 3
       for (unsigned layer = 0; layer < 3; ++layer) pixels ^= spread(layers.columns[layer], i) & change[layer];
       Bytes present;
-      std::memcpy(&present, row + i * kBytes, kBytes);
+      std::memcpy(&present, row + std::size_t{i} * kBytes, kBytes);
       pixels = present ^ ((present ^ pixels) & spread(segment, i));
-      std::memcpy(row + i * kBytes, &pixels, kBytes);
+      std::memcpy(row + std::size_t{i} * kBytes, &pixels, kBytes);
     }
   }
 
@@ -123,7 +124,7 @@ struct PaintByVector {
       for (unsigned i = 0; i < kVectors; ++i) pixels[i] ^= spread(layers.columns[layer], i) & change;
     }
 #pragma GCC unroll 5
-    for (unsigned i = 0; i < kVectors; ++i) std::memcpy(row + i * kBytes, &pixels[i], kBytes);
+    for (unsigned i = 0; i < kVectors; ++i) std::memcpy(row + std::size_t{i} * kBytes, &pixels[i], kBytes);
   }
 };
 
