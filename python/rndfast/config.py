@@ -47,9 +47,12 @@ def _require_at_most(section: object, high: int, *names: str) -> None:
 
 
 def _require_usable_integers(section: object) -> None:
-    """Settings may come from a file: what is computed with must fit into 64 bits."""
+    """Settings may come from a file: what is computed with must fit into 64 bits.
+
+    A seed is only hashed.
+    """
     for name, value in vars(section).items():
-        if isinstance(value, int):
+        if isinstance(value, int) and name != "seed":
             _require(abs(value) <= 2**53, name, f"in [{-(2**53)}, {2**53}]", value)
 
 

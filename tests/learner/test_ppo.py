@@ -189,6 +189,7 @@ def test_the_update_reports_the_documented_metrics() -> None:
     assert set(metrics) == {
         *(f"losses/{name}" for name in [*losses, "predictor", "gradient_norm"]),
         "rnd/feature_variance",
+        "health/dead_features",
     }
 
 
