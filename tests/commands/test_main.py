@@ -258,15 +258,7 @@ with Interruption() as interruption, interruption.shielded():
 def test_a_ctrl_c_that_comes_twice_saves_the_run(tmp_path: Path) -> None:
     """As from `timeout -s INT`, which sends it to the process and to its group."""
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(
-        command("train", *TINY, "--run-dir", run_dir, "--total-transitions=1000000"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    while "transitions/s" not in process.stdout.readline():
-        assert process.poll() is None
+    process = start_training(run_dir)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
