@@ -6,10 +6,8 @@ other load on the machine and its clock touch all alike. A step is four console 
 of the last two, grey, 84x84, a stack of four, sticky actions 0.25; actions are random. One thread
 is measured in CPU time, all cores in wall time.
 
-``--scaling`` measures instead how the batch uses many threads: steps per second over threads and
-over environments beside the others, the share of linear speed-up, the serial part of a step by
-regression, with resets and without, futex calls, and what a step costs the calling thread. It
-takes about three minutes with sixteen threads.
+``--scaling`` measures instead how the batch uses many threads, and too few cores: see
+``scaling.py``. It takes about four minutes with sixteen threads.
 
 Usage: ``python benchmarks/bench_env.py [--rounds 7] [--num-envs 128] [--json FILE] [game ...]``
 ``python benchmarks/bench_env.py --scaling [--max-threads 16] [--seconds 1] [--json FILE] [game]``
@@ -25,10 +23,7 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +32,8 @@ import numpy as np
 import rndfast
 from rndfast import _core
 from rndfast._core import usable_cores
-from rndfast.bench.bench import OURS, STEPPERS, is_installed, measure_envs, rndfast_stepper
+from rndfast.bench.bench import OURS, measure_envs, rndfast_stepper
+from scaling import measure_scaling
 
 GAMES = ("montezuma_revenge", "breakout", "pong", "venture", "seaquest", "private_eye")
 
@@ -105,141 +101,6 @@ def compare(games: list[str], num_envs: int, rounds: int) -> dict[str, Any]:
             print("  ".join(line), flush=True)
         for peer, values in ratios.items():
             print(f"median {statistics.median(values):.1f}x {peer}, lowest {min(values):.1f}x")
-    return figures
-
-
-# --- scaling ----------------------------------------------------------------------------------
-
-SCALING_ENVS = (16, 64, 128, 256, 1024)
-STEPS_WITHOUT_RESETS = 40  # after a reset no game of Montezuma's Revenge is over so soon
-FUTEX_STEPS = 200
-FUTEX_PROGRAM = """
-import sys
-import numpy as np
-import rndfast
-game, num_threads, num_steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-envs = rndfast.AtariVectorEnv(game, 128, num_threads=num_threads, copy=False)
-envs.reset(seed=0)
-actions = np.zeros(128, np.int64)
-for _ in range(num_steps):
-    envs.step(actions)
-"""
-
-
-def steps_per_s(step: Callable[[], object], num_envs: int, seconds: float) -> float:
-    """Environment steps per second by the wall, after two batches that do not count."""
-    for _ in range(2):
-        step()
-    num_batches, started = 0, time.perf_counter()
-    while (passed := time.perf_counter() - started) < seconds:
-        step()
-        num_batches += 1
-    return num_envs * num_batches / passed
-
-
-def steps_per_s_without_resets(game: str, num_envs: int, num_threads: int, seconds: float) -> float:
-    """As `steps_per_s`, of the first steps of episodes alone, again and again."""
-    envs = rndfast.AtariVectorEnv(game, num_envs, num_threads=num_threads, copy=False)
-    envs.reset(seed=0)
-    start = envs.snapshot()
-    rng = np.random.default_rng(0)
-    num_batches, passed = 0, 0.0
-    while passed < seconds:
-        envs.restore(start)
-        started = time.perf_counter()
-        for _ in range(STEPS_WITHOUT_RESETS):
-            envs.step(rng.integers(0, envs.num_actions, num_envs))
-        passed += time.perf_counter() - started
-        num_batches += STEPS_WITHOUT_RESETS
-    envs.close()
-    return num_envs * num_batches / passed
-
-
-def calling_thread_us(game: str, num_threads: int, *, copy: bool) -> dict[str, float]:
-    """CPU microseconds that `send` and `recv` cost the calling thread: medians, caches cold.
-
-    The threads are given time to finish in between, so that the calling thread does not help them.
-    """
-    envs = rndfast.AtariVectorEnv(game, 128, num_threads=num_threads, copy=copy, stack_num=1)
-    envs.reset(seed=0)
-    actions = np.zeros(128, np.int64)
-    trash = np.zeros(32 * 2**20, np.uint8)
-    costs: dict[str, list[float]] = {"send": [], "recv": []}
-    for _ in range(30):
-        trash += 1
-        started = time.thread_time()
-        envs.send(actions)
-        costs["send"].append(time.thread_time() - started)
-        time.sleep(0.1)
-        trash += 1
-        started = time.thread_time()
-        envs.recv()
-        costs["recv"].append(time.thread_time() - started)
-    envs.close()
-    return {name: 1e6 * statistics.median(values) for name, values in costs.items()}
-
-
-def futex_calls_per_step(game: str, num_threads: int) -> float | str:
-    """Calls of the kernel to sleep and wake, by strace; a reason where it cannot count them."""
-    counts = []
-    for num_steps in (0, FUTEX_STEPS):
-        program = [sys.executable, "-c", FUTEX_PROGRAM, game, str(num_threads), str(num_steps)]
-        try:
-            done = subprocess.run(
-                ["strace", "-f", "-c", "-e", "trace=futex", *program],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            return f"not counted: {error}"
-        lines = [line.split() for line in done.stderr.splitlines() if line.endswith(" futex")]
-        counts.append(int(lines[0][3]) if lines else 0)
-    return (counts[1] - counts[0]) / FUTEX_STEPS
-
-
-def measure_scaling(game: str, max_threads: int, seconds: float) -> dict[str, Any]:
-    """Measure and print how steps per second grow with threads and environments."""
-    libraries = {
-        name: make for name, make in STEPPERS.items() if name == OURS or is_installed(name)
-    }
-    thread_counts = [2**i for i in range(max_threads.bit_length()) if 2**i < max_threads]
-    figures: dict[str, Any] = {"game": game, "max_threads": max_threads, "threads": {}, "envs": {}}
-
-    print(f"\n{game}, 128 environments: steps per second, share of linear")
-    for name, make in libraries.items():
-        rates = {
-            count: steps_per_s(make(game, 128, count), 128, seconds)
-            for count in (*thread_counts, max_threads)
-        }
-        figures["threads"][name] = rates
-        shares = [f"{n}: {rate:,.0f} ({rate / n / rates[1]:.2f})" for n, rate in rates.items()]
-        print(f"{name:8s} " + "  ".join(shares), flush=True)
-
-    print(f"\n{max_threads} threads: steps per second by environments")
-    for name, make in libraries.items():
-        rates = {
-            count: steps_per_s(make(game, count, max_threads), count, seconds)
-            for count in SCALING_ENVS
-        }
-        figures["envs"][name] = rates
-        print(f"{name:8s} " + "  ".join(f"{n}: {r:,.0f}" for n, r in rates.items()), flush=True)
-
-    counts = np.array(SCALING_ENVS[1:], float)
-    batch_s = counts / np.array([figures["envs"][OURS][n] for n in SCALING_ENVS[1:]])
-    per_env_s, serial_s = np.polyfit(counts, batch_s, 1, w=1 / batch_s)
-    figures["serial_us"], figures["env_us"] = 1e6 * serial_s, 1e6 * per_env_s
-    print(f"a step takes {1e6 * serial_s:.0f} us and {1e6 * per_env_s:.2f} us per environment")
-
-    figures["without_resets"] = steps_per_s_without_resets(game, 128, max_threads, seconds)
-    figures["with_resets"] = figures["envs"][OURS][128]
-    print(f"128 environments without resets: {figures['without_resets']:,.0f} steps/s")
-    figures["calling_thread_us"] = {
-        f"copy={copy}": calling_thread_us(game, max_threads, copy=copy) for copy in (True, False)
-    }
-    print(f"CPU of the calling thread, us: {figures['calling_thread_us']}")
-    figures["futex_calls_per_step"] = futex_calls_per_step(game, max_threads)
-    print(f"futex calls per step of 128 environments: {figures['futex_calls_per_step']}")
     return figures
 
 
