@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from rndfast.runs.agent_file import load_trained
 from rndfast.runs.checkpoint import Checkpoint
 from rndfast.runs.description import playable_state, settings_of
 from rndfast.runs.directory import require_no_link
+from rndfast.runs.recording import Recording
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.seeds import reduced_seed
@@ -36,7 +38,8 @@ class Episode:
         length_steps: Number of steps.
         ext_rewards: Unclipped extrinsic reward of each step.
         int_rewards: Intrinsic reward of each step, scaled as in training; empty without a bonus.
-        pictures: What there was to see after each step, ``(H, W, 3)``; empty if not recorded.
+        pictures: What there was to see after each step, as arrays ``(H, W, 3)`` or a `Recording` of
+            such; empty if not recorded.
         pictures_per_s: The speed at which the pictures are meant to be seen.
         pixel_aspect: Height of a pixel, in widths of it.
     """
@@ -45,7 +48,7 @@ class Episode:
     length_steps: int = 0
     ext_rewards: list[float] = field(default_factory=list)
     int_rewards: list[float] = field(default_factory=list)
-    pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    pictures: Sequence[NDArray[np.uint8]] | Recording = field(default_factory=list)
     pictures_per_s: float = 0.0
     pixel_aspect: float = 1.0
 
@@ -136,6 +139,8 @@ def play(
         run=dataclasses.replace(config.run, overlap=False),  # of one step nothing can overlap
     )
     episodes = [Episode() for _ in range(num_episodes)]
+    if record:
+        episodes[0].pictures = recording = Recording()
     is_playing = np.ones(num_episodes, np.bool_)
     with (
         Interruption(),
@@ -163,7 +168,7 @@ def play(
             backend.carry_over()
 
             if is_playing[0] and record:
-                episodes[0].pictures.append(env.render()[0])
+                recording.append(env.render()[0])
                 episodes[0].pictures_per_s = env.render_fps
                 episodes[0].pixel_aspect = env.pixel_aspect
             for n in np.flatnonzero(is_playing):
@@ -223,7 +228,9 @@ def write_video(path: Path, episode: Episode) -> None:
     reward_axes.plot(rewards, color="tab:blue", linewidth=0.8)
     reward_axes.set(xlabel="agent step", ylabel=label)
     reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
-    picture = picture_axes.imshow(episode.pictures[0], aspect=episode.pixel_aspect, animated=True)
+    picture = picture_axes.imshow(
+        np.asarray(episode.pictures[0]), aspect=episode.pixel_aspect, animated=True
+    )
     (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
 
     canvas.draw()
@@ -234,7 +241,7 @@ def write_video(path: Path, episode: Episode) -> None:
     with contextlib.closing(writer):
         for step, pixels in enumerate(episode.pictures):
             canvas.restore_region(background)
-            picture.set_data(pixels)
+            picture.set_data(np.asarray(pixels))
             mark.set_data([step], [rewards[step]])
             picture_axes.draw_artist(picture)
             reward_axes.draw_artist(mark)

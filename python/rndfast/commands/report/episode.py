@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rndfast.runs.recording import Recording
 from rndfast.runs.trained_agent import TrainedAgent
 
 # Pictures at the highest peaks of the bonus, at least this part of the episode apart.
@@ -43,10 +43,11 @@ class PlayedEpisode:
 def play_episode(agent: TrainedAgent, seed: int) -> PlayedEpisode:
     """Play one game of Atari, and keep the pictures that the page shows."""
     rewards, bonuses, rooms = [], [], []
-    pictures: list[bytes] = []
+    pictures = Recording()
     with contextlib.closing(agent.make_env(render_mode="rgb_array")) as env:
         observations, _ = env.reset(seed=seed)
         state, is_over = agent.initial_state(1), False
+        picture = env.render()[0]
         while not is_over:
             actions, _, state = agent.act(observations, state)
             observations, _, terminated, truncated, info = env.step(actions)
@@ -57,15 +58,12 @@ def play_episode(agent: TrainedAgent, seed: int) -> PlayedEpisode:
                 last = info["final_info"] if terminated[0] or truncated[0] else info
                 rooms.append(int(last["room"][0]))
             is_over = bool(info["game_over"][0])
-            if is_over:  # the next game is on the screen already
-                pictures += pictures[-1:]
-            else:
+            if not is_over:  # otherwise the next game is on the screen already
                 picture = env.render()[0]
-                pictures.append(zlib.compress(picture.tobytes(), level=1))
+            pictures.append(picture)
 
     def moment(step: int) -> Moment:
-        pixels = np.frombuffer(zlib.decompress(pictures[step]), np.uint8).reshape(picture.shape)
-        return Moment(step, rooms[step] if rooms else None, png(pixels))
+        return Moment(step, rooms[step] if rooms else None, png(np.asarray(pictures[step])))
 
     curve = np.array(bonuses, np.float32) if bonuses else None
     steps = sorted(peaks(curve)) if curve is not None else []
