@@ -59,16 +59,19 @@ def test_a_line_says_nothing_of_frames_where_there_are_none() -> None:
     assert "| 500 transitions/s | return" in line
 
 
-def test_the_live_table_holds_every_figure() -> None:
-    console = Console(file=io.StringIO(), width=120, force_terminal=False)
-    console.print(live_table(METRICS, PRESETS["laptop"]))
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_live_table_holds_every_figure(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    longest = {"losses/approx_kl": -1.234e-05, "losses/int_value": -0.00123449}
+    console.print(live_table({**METRICS, **longest}, PRESETS["laptop"], width))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     for part in (
         "rndfast/MontezumaRevenge-v5", "25.0 %", "0:25:00 left", "250,000", "2,000", "33.25",
-        "policy", "-0.5", "rooms found", "learn time", "43.8%", "1,234 MiB", "0.01235",
+        "policy", "-0.5", "learn time", "43.8%", "1,234 MiB", "0.01235", "-1.234e-05", "-0.001234",
     ):  # fmt: skip
         assert part in text, part
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_without_a_terminal_lines_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

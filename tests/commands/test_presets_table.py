@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -35,6 +36,27 @@ def test_every_setting_is_shown_and_marked_where_it_is_not_the_papers(
     assert rows["max_grad_norm"].split() == ["max_grad_norm", "None", "None", "None", "0.5", "*", "0.5", "*", "None"]  # fmt: skip  # noqa: E501
     assert rows["noop_max"].split() == ["noop_max", "0", "0", "0", "-", "30", "*", "-"]
     assert shown.rstrip().endswith("says what each setting means.")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 139])
+def test_on_a_narrow_terminal_every_number_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["presets"]) == 0
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, shown.splitlines())) <= columns
+    words = set(re.split(r"[\s,]+(?=\s)|\s+", shown))
+    for config in PRESETS.values():
+        for name, value in flat(config).items():
+            if type(value) in (int, float) and not (
+                name in vars(config.atari) and not config.env.is_atari
+            ):
+                assert (f"{value:,}" if isinstance(value, int) else str(value)) in words, (
+                    name,
+                    value,
+                )
 
 
 def has_no(preset: Preset, name: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+
+from rndfast.runtime.terminal import WholeTable
 
 Report = dict[str, Any]
 
@@ -30,7 +31,7 @@ def contests(report: Report) -> list[tuple[str, Report]]:
 def print_report(report: Report, console: Console) -> None:
     """Print the table, the phases, the speed and what to keep in mind."""
     rounds = report["settings"]["rounds"]
-    table = Table(title=f"medians of {rounds} rounds in turn", box=box.SIMPLE_HEAD)
+    table = WholeTable(title=f"medians of {rounds} rounds in turn", box=box.SIMPLE_HEAD)
     table.add_column("time of one")
     table.add_column("peer")
     table.add_column("clock")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,16 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from rndfast.config import Config
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import View
 from rndfast.runtime.terminal import open_console, print_line, printable
 from rndfast.runtime.timeline import PHASES
+
+# A live view's three columns fit from here on.
+LIVE_WIDTH = 80
 
 
 @contextlib.contextmanager
@@ -38,7 +43,7 @@ def open_view(config: Config) -> Iterator[View]:
             if isinstance(update, str):
                 console.print(update)
             else:
-                live.update(live_table(update, config), refresh=True)
+                live.update(live_table(update, config, console.width), refresh=True)
 
         yield show
 
@@ -92,26 +97,21 @@ def plain_line(metrics: Metrics, total_transitions: int) -> str:
     )
 
 
-def live_table(metrics: Metrics, config: Config) -> Group:
-    """The table of a live view."""
+def live_table(metrics: Metrics, config: Config, width: int) -> Group:
+    """The table of a live view, its figures in as many columns as there is room for."""
     total = config.run.total_transitions
     progress = Progress(
-        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:.1f} %"),
         TextColumn("{task.fields[left]} left"),
         expand=True,
     )
     progress.add_task(
-        printable(config.env.env_id),
+        "",
         total=total,
         completed=int(min(metrics["transitions"] or 0, total)),
         left=time_left(metrics, total),
     )
-    table = Table.grid(padding=(0, 2), expand=True)
-    for _ in range(3):
-        table.add_column(justify="right", style="cyan")
-        table.add_column()
     experience = {
         "transitions": f"{metrics['transitions']:,}",
         "transitions/s": number(metrics["charts/SPS"]),
@@ -130,16 +130,17 @@ def live_table(metrics: Metrics, config: Config) -> Group:
     phases = {f"{name} time": f"{share:.1%}" for name, share in phase_shares(metrics).items()} | {
         "peak memory": f"{number(metrics['perf/peak_memory_mib'])} MiB"
     }
-    columns = [list(column.items()) for column in (experience, shown_losses, phases)]
-    for row in range(max(len(column) for column in columns)):
-        table.add_row(
-            *(
-                cell
-                for column in columns
-                for cell in (column[row] if row < len(column) else ("", ""))
-            )
-        )
-    return Group(progress, table)
+    figures = [list(group.items()) for group in (experience, shown_losses, phases)]
+    rows = list(itertools.zip_longest(*figures, fillvalue=("", "")))
+    if width < LIVE_WIDTH:  # one below the other
+        rows = [(pair,) for group in figures for pair in group]
+    table = Table.grid(padding=(0, 2), expand=True)
+    for _ in rows[0]:
+        table.add_column(justify="right", style="cyan")
+        table.add_column(no_wrap=True)  # labels give way, figures stay whole
+    for row in rows:
+        table.add_row(*itertools.chain.from_iterable(row))
+    return Group(Text(printable(config.env.env_id), style="bold"), progress, table)
 
 
 def losses(metrics: Metrics) -> dict[str, float | int | None]:

@@ -5,34 +5,30 @@ from __future__ import annotations
 import dataclasses
 
 import rich.box
-from rich.table import Table
 from rich.text import Text
 
 from rndfast.config import Config
 from rndfast.presets import PRESETS
-from rndfast.runtime.terminal import open_console
+from rndfast.runtime.terminal import WholeTable, open_console
 
-# Wide enough for every preset where output is no terminal, which has no width of its own.
-PLAIN_WIDTH = 140
+# Of a preset's column: every number fits, and a long id takes two lines.
+CELL_WIDTH = 15
 
 
 def describe_presets() -> None:
     """Print every setting of every preset; those that differ from the paper's are marked."""
     console = open_console()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
     console.print(presets_table())
     console.print(
         "* differs from the paper's. `rndfast train --help` says what each setting means."
     )
 
 
-def presets_table() -> Table:
+def presets_table() -> WholeTable:
     """A row for each setting, a column for each preset."""
-    table = Table(box=rich.box.SIMPLE)
-    table.add_column("setting", no_wrap=True)
+    table = WholeTable("setting", box=rich.box.SIMPLE)
     for name in PRESETS:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", max_width=CELL_WIDTH)
     for section in dataclasses.fields(Config):
         for setting in dataclasses.fields(getattr(PRESETS["paper"], section.name)):
             table.add_row(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 
 import rndfast
 from rndfast.commands.display import number
@@ -35,7 +34,7 @@ from rndfast.runtime.spans import (
     longest_kernels,
     merged,
 )
-from rndfast.runtime.terminal import open_console
+from rndfast.runtime.terminal import WholeTable, open_console
 from rndfast.runtime.timeline import MAX_SPANS, PHASE_THREAD, PHASES, Span, Timeline
 
 # Rollouts before the traced one. After one, the optimiser's memory and torch's caches are there; in
@@ -188,7 +187,7 @@ class Wait(NamedTuple):
         return self.time.end_ns - self.time.start_ns
 
 
-def summary(spans: list[Span]) -> list[Table]:
+def summary(spans: list[Span]) -> list[WholeTable]:
     """Where the time goes: by phase, by thread, and the longest waits."""
     phases, on_device = Phases(spans), device_use(spans)
     on_host = [span for span in spans if not is_of_device(span)]
@@ -208,7 +207,7 @@ def summary(spans: list[Span]) -> list[Table]:
     return tables
 
 
-def phase_table(work: dict[str, list[Span]], phases: Phases) -> Table:
+def phase_table(work: dict[str, list[Span]], phases: Phases) -> WholeTable:
     """One row for each phase."""
     wall_ns = phases.add_up((span.start_ns, span.end_ns) for span in phases.spans)
     all_work = [span for of_thread in work.values() for span in of_thread]
@@ -237,7 +236,7 @@ def phase_table(work: dict[str, list[Span]], phases: Phases) -> Table:
     return table
 
 
-def thread_table(work: dict[str, list[Span]], phases: Phases, waits: list[Wait]) -> Table:
+def thread_table(work: dict[str, list[Span]], phases: Phases, waits: list[Wait]) -> WholeTable:
     """One row for each thread."""
     waited_ns: dict[str, int] = defaultdict(int)
     for wait in waits:
@@ -256,7 +255,7 @@ def thread_table(work: dict[str, list[Span]], phases: Phases, waits: list[Wait])
     return table
 
 
-def wait_table(waits: list[Wait], phases: Phases) -> Table:
+def wait_table(waits: list[Wait], phases: Phases) -> WholeTable:
     """One row for each of some waits."""
     table = new_table("longest waits", "phase", "ms", "at s")
     for wait in waits:
@@ -269,7 +268,7 @@ def wait_table(waits: list[Wait], phases: Phases) -> Table:
     return table
 
 
-def device_table(on_device: dict[str, DeviceUse]) -> Table:
+def device_table(on_device: dict[str, DeviceUse]) -> WholeTable:
     """One row for each phase in which a GPU was at work, and one for all."""
     table = new_table("GPU in", "kernels", "busy s", "busy share")
     for name, use in on_device.items():
@@ -282,7 +281,7 @@ def device_table(on_device: dict[str, DeviceUse]) -> Table:
     return table
 
 
-def kernel_table(kernels: list[KernelTime]) -> Table:
+def kernel_table(kernels: list[KernelTime]) -> WholeTable:
     """One row for each of some kernels."""
     table = new_table("longest kernels", "runs", "ms")
     for kernel in kernels:
@@ -292,9 +291,9 @@ def kernel_table(kernels: list[KernelTime]) -> Table:
     return table
 
 
-def new_table(*columns: str) -> Table:
+def new_table(*columns: str) -> WholeTable:
     """An empty table whose first column is text and the others numbers."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = WholeTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     return table

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from rndfast.config import Config, require_import_allowed
 from rndfast.envs.make import make_env
@@ -26,7 +25,7 @@ from rndfast.runs.recording import Recording
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.seeds import reduced_seed
-from rndfast.runtime.terminal import open_console
+from rndfast.runtime.terminal import WholeTable, open_console
 
 
 @dataclass
@@ -182,9 +181,11 @@ def play(
     return episodes
 
 
-def statistics_table(episodes: list[Episode], title: str) -> Table:
+def statistics_table(episodes: list[Episode], title: str) -> WholeTable:
     """Mean, spread and range of the episodes' returns, lengths and intrinsic rewards."""
-    table = Table("", "mean", "std", "min", "max", title=f"{len(episodes)} episodes of {title}")
+    table = WholeTable(
+        "", "mean", "std", "min", "max", title=f"{len(episodes)} episodes of {title}"
+    )
     rows = {
         "return (unclipped)": [episode.ext_return for episode in episodes],
         "length (steps)": [float(episode.length_steps) for episode in episodes],

@@ -8,8 +8,13 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
+
+# Of output that is no terminal, which has none of its own: no line of ours is longer.
+_UNLIMITED_WIDTH = 10_000
 
 
 def printable(text: str) -> str:
@@ -31,10 +36,37 @@ def print_line(text: str, file: TextIO | None = None) -> None:
 def open_console(**settings: Any) -> Console:
     """A console for tables and lines on which strings are shown as they are.
 
+    A terminal's lines are broken between words; in a file or a pipe, lines stay whole.
+
     Args:
         settings: As of `rich.console.Console`.
     """
-    return _PlainConsole(highlight=False, markup=False, emoji=False, **settings)
+    console = _PlainConsole(highlight=False, markup=False, emoji=False, **settings)
+    if not console.is_terminal and "width" not in settings:
+        console.width, console.soft_wrap = _UNLIMITED_WIDTH, True
+    return console
+
+
+class WholeTable(Table):
+    """A table that cuts nothing off: where it is too wide, each row is told in words."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update_width(_UNLIMITED_WIDTH)
+        if self.__rich_measure__(console, unlimited).maximum <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title is not None:
+            yield self.title
+        for row, *cells in zip(self.rows, *(column.cells for column in self.columns), strict=True):
+            texts = [
+                cell if isinstance(cell, Text) else console.render_str(str(cell)) for cell in cells
+            ]
+            yield texts[0]
+            named = zip((column.header for column in self.columns), texts, strict=True)
+            pairs = [Text.assemble(f"{header} ", text) for header, text in named if text]
+            yield Padding.indent(Text(", ").join(pairs[1:]), 2)
+            if row.end_section:
+                yield ""
 
 
 class _PlainConsole(Console):
