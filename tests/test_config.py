@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import rndfast.config
-from rndfast.config import Config, from_toml, load_run_config, to_toml
+from rndfast.config import Config, EnvConfig, from_toml, load_run_config, to_toml
 from rndfast.presets import PRESETS, Preset
 
 
@@ -117,6 +117,22 @@ def test_settings_that_a_file_lacks_come_from_the_base() -> None:
 def test_a_wrong_setting_is_named_with_what_was_expected(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_toml(text)
+
+
+def test_scripts_of_before_may_give_an_environment_the_settings_of_atari() -> None:
+    laptop = PRESETS["laptop"]
+    with pytest.warns(DeprecationWarning, match="AtariConfig .*: max_num_frames_per_episode, noop"):
+        env = dataclasses.replace(laptop.env, max_num_frames_per_episode=40, noop_max=3, num_envs=8)  # type: ignore[call-arg]
+    config = dataclasses.replace(laptop, env=env)
+    expected = dataclasses.replace(laptop.atari, max_num_frames_per_episode=40, noop_max=3)
+    assert config.atari == expected
+    assert config.env == dataclasses.replace(laptop.env, num_envs=8)
+    # what is changed afterwards stays changed
+    later = dataclasses.replace(config, atari=laptop.atari)
+    assert later.atari == laptop.atari
+    assert from_toml(to_toml(config)) == config
+    with pytest.raises(TypeError, match="max_frames"):
+        EnvConfig(max_frames=40)  # type: ignore[call-arg]
 
 
 def test_a_run_is_found_where_it_lies_now(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import math
 import sys
 import types
 import typing
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -68,6 +71,29 @@ def _require_fraction(section: object, *names: str) -> None:
         _require(0.0 <= value <= 1.0, name, "in [0, 1]", value)
 
 
+def _takes_atari_settings_too(section: type[Section]) -> type[Section]:
+    """Let scripts of before `AtariConfig` give its settings here; `Config` moves them."""
+    plain_init: Callable[..., None] = section.__init__
+
+    @functools.wraps(plain_init)
+    def init(self: Section, *args: Any, **settings: Any) -> None:
+        names = [name for name in settings if name in AtariConfig.__dataclass_fields__]
+        if names:
+            # not a field: a copy by `dataclasses.replace` is without it
+            moved = {name: settings.pop(name) for name in names}
+            object.__setattr__(self, "_atari_settings", moved)
+            warnings.warn(
+                f"settings of AtariConfig since rndfast has it: {', '.join(names)}",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        plain_init(self, *args, **settings)
+
+    section.__init__ = init  # type: ignore[method-assign, assignment]
+    return section
+
+
+@_takes_atari_settings_too
 @dataclass(frozen=True)
 class EnvConfig:
     """Which environment, how many, and which of its rewards are trained on."""
@@ -325,6 +351,9 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        if moved := vars(self.env).get("_atari_settings"):
+            object.__setattr__(self, "env", dataclasses.replace(self.env))
+            object.__setattr__(self, "atari", dataclasses.replace(self.atari, **moved))
         for section in vars(self).values():
             _require_usable_integers(section)
         _require(
