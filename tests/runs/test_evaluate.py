@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -272,6 +273,36 @@ def test_a_wrong_argument_is_named(
 ) -> None:
     assert main(["eval", str(run_dir), *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "place", ["a directory", "below a file", "where no files are", "read-only"]
+)
+def test_a_video_that_cannot_be_written_is_told_before_anything_is_played(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    video = tmp_path / "video.mp4"
+    if place == "a directory":
+        video.mkdir()
+    elif place == "below a file":
+        (tmp_path / "file").touch()
+        video = tmp_path / "file" / "video.mp4"
+    elif place == "where no files are":
+        video = Path("/proc/video.mp4")
+    else:
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+        tmp_path.chmod(0o500)
+    monkeypatch.setattr(rndfast.runs.evaluate, "play", None)  # calling it would be another error
+    before = sorted(run_dir.rglob("*"))
+    assert main(["eval", str(run_dir), f"--video={video}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(video.parent if place == "below a file" else video) in line
+    assert sorted(run_dir.rglob("*")) == before
 
 
 def test_missing_video_libraries_are_named_before_anything_is_played(

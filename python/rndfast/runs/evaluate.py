@@ -23,6 +23,7 @@ from rndfast.runs.description import playable_state, settings_of
 from rndfast.runs.directory import require_no_link
 from rndfast.runs.recording import Recording
 from rndfast.runtime.compute import CpuCompute
+from rndfast.runtime.durable_files import require_writable
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.seeds import reduced_seed
 from rndfast.runtime.terminal import WholeTable, open_console
@@ -81,6 +82,7 @@ def evaluate(
     Raises:
         CheckpointError: No checkpoint verifies, the one named does not, or the file.
         ImportError: ``record`` without the libraries of the ``video`` extra.
+        OSError: The video cannot be written; before anything is played.
         ValueError: ``episodes`` is below 1, ``seed`` below 0, ``video`` no .mp4, or the
             environment is of a module that is not allowed.
     """
@@ -90,11 +92,16 @@ def evaluate(
         raise ValueError(f"seed must be at least 0, got {seed}")
     if record:
         require_video_libraries()
-        if video is not None and (video.suffix != ".mp4" or video.is_dir()):
+        if video is not None and video.suffix != ".mp4":
             raise ValueError(f"video must be a file that ends in .mp4, got {str(video)!r}")
         if video is None:
             require_no_link(source / "eval")
     console = open_console()
+    is_file = source.is_file()
+
+    def video_of(checkpoint: Checkpoint) -> Path:
+        directory = source.parent if is_file else source / "eval"
+        return video or directory / f"{checkpoint.path.stem}-seed{seed}.mp4"
 
     def play_checkpoint(checkpoint: Checkpoint) -> tuple[Checkpoint, list[Episode]]:
         trained = settings_of(checkpoint)
@@ -106,18 +113,18 @@ def evaluate(
                 trained.run, device="cpu", precision="float32", num_threads=num_threads
             ),
         )
+        if record:
+            path = video_of(checkpoint)
+            if video is None:
+                require_no_link(path)
+            require_writable(path)
         return checkpoint, play(config, checkpoint, episodes, seed, record)
 
     checkpoint, played = load_trained(source, play_checkpoint, checkpoint_name, console.print)
-    is_file = source.is_file()
     name = source.name if is_file else f"{checkpoint.path.name} of {source}"
     console.print(statistics_table(played, f"{name}, seed {seed}"))
     if record:
-        directory = source.parent if is_file else source / "eval"
-        path = video or directory / f"{checkpoint.path.stem}-seed{seed}.mp4"
-        if video is None:
-            require_no_link(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = video_of(checkpoint)
         write_video(path, played[0])
         console.print(f"video of the first episode: {path}")
     return played

@@ -7,10 +7,12 @@ renamed at the end. `remove_leftovers` clears what was left where a process was 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,27 @@ def named_in_errors(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def require_writable(path: Path) -> None:
+    """Check that a file can be written, before work is done for it; its directories are made.
+
+    Raises:
+        OSError: It cannot; the message names the file or the directory.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = 0
+    if path.is_dir():
+        code = errno.EISDIR
+    elif path.exists() and not os.access(path, os.W_OK):
+        code = errno.EACCES
+    else:
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            code = error.errno or errno.EACCES
+    if code != 0:
+        raise OSError(code, os.strerror(code), str(path))
 
 
 def write_durably(path: Path, data: bytes) -> None:

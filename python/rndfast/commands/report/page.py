@@ -34,7 +34,7 @@ from rndfast.runs.checkpoint import CheckpointError, list_checkpoints, load_chec
 from rndfast.runs.curves import Run, load_run
 from rndfast.runs.directory import MACHINE
 from rndfast.runs.trained_agent import load_agent
-from rndfast.runtime.durable_files import replace_durably
+from rndfast.runtime.durable_files import replace_durably, require_writable
 from rndfast.runtime.terminal import print_line
 
 # Panels beside those of `rndfast plot`.
@@ -80,6 +80,7 @@ def report(run_dirs: Sequence[Path], output: Path, *, seed: int = 0) -> None:
     Raises:
         ImportError: The ``report`` extra is not installed.
         FileNotFoundError: One is no run directory.
+        OSError: The file cannot be written; before the episode is played.
         ValueError: There are no runs, or one has no metrics yet.
     """
     for library in ("jinja2", "matplotlib"):
@@ -89,6 +90,7 @@ def report(run_dirs: Sequence[Path], output: Path, *, seed: int = 0) -> None:
         raise ValueError("name at least one run directory, for example: rndfast report runs/first")
     runs = [load_run(run_dir) for run_dir in run_dirs]
     groups = group_runs(runs)
+    require_writable(output)
     first = runs[0]
     episode, reason = None, None
     if first.config.env.is_atari:
@@ -100,7 +102,6 @@ def report(run_dirs: Sequence[Path], output: Path, *, seed: int = 0) -> None:
     else:
         reason = "only Atari's games are played for a report"
     html = render(first, groups, episode, reason)
-    output.parent.mkdir(parents=True, exist_ok=True)
     replace_durably(output, html.encode())
     print_line(f"the report is {output}")
 
