@@ -601,8 +601,9 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
             )
         except KeyboardInterrupt:
             # who goes on can only step again, and does not know of a step that is under way
-            _, _, terminations, truncations, info = self._envs.recv()
-            self._note_end(terminations, truncations, info)
+            if not self._envs.is_idle:  # it is, if Ctrl-C came before the step or after its end
+                _, _, terminations, truncations, info = self._envs.recv()
+                self._note_end(terminations, truncations, info)
             raise
         self._note_end(terminations, truncations, info)
         return (
