@@ -106,10 +106,7 @@ def evaluate(
     if record:
         path = video_of(checkpoint)
         write_video(path, played[0], speed)
-        console.print(
-            f"video of the first episode: {path}, {path.stat().st_size / 1e6:.1f} MB",
-            soft_wrap=True,
-        )
+        console.print(f"video of the first episode: {path}", soft_wrap=True)
     return played
 
 
