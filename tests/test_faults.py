@@ -164,6 +164,9 @@ ALTERNATIVES: dict[str, Any] = {
     "two_value_heads": False,
     "episodic_int_return": True,
     "bootstrap_truncated": True,
+    "bonus": "drnd",
+    "num_targets": 3,
+    "drnd_alpha": 0.5,
     "predictor_proportion": "auto",
     "predictor_hidden_layers": 1,
     "obs_norm_steps": 0,
@@ -194,9 +197,14 @@ def test_every_setting_of_the_algorithm_changes_what_is_learnt(
         state = load_newest_checkpoint(run_dir / "checkpoints")[0].state
         return {name: weights for name, weights in state.items() if name.startswith("policy.")}
 
-    before = policy_after()
+    before_rnd, before_drnd = policy_after(), policy_after(bonus="drnd")
     for name, value in ALTERNATIVES.items():
-        after = policy_after(**{name: value})
+        is_of_drnd = name in ("num_targets", "drnd_alpha")
+        before = before_drnd if is_of_drnd else before_rnd
+        if name == "bonus":
+            after = before_drnd
+        else:
+            after = policy_after(**({"bonus": "drnd"} if is_of_drnd else {}), **{name: value})
         if after.keys() == before.keys():
             actor = "policy.actor.weight"
             assert not torch.equal(after[actor], before[actor]), name

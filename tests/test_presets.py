@@ -19,7 +19,13 @@ from rndfast.presets import PRESETS, Preset
 
 Rows = dict[str, tuple[Any, str]]
 
-PAPER: Rows = {
+# Of a bonus that no preset has.
+OF_DRND: Rows = {
+    "num_targets": (5, "DRND's authors: their online experiments"),
+    "drnd_alpha": (0.9, "DRND's paper"),
+}
+
+PAPER: Rows = OF_DRND | {
     "env_id": ("rndfast/MontezumaRevenge-v5", "paper, section 3: the game of all its ablations"),
     "num_envs": (128, "paper: number of parallel environments"),
     "reward_clipping": (True, "paper; atari_wrappers.py: ClipReward, the sign"),
@@ -58,6 +64,7 @@ PAPER: Rows = {
     "two_value_heads": (True, "paper, section 2.3"),
     "episodic_int_return": (False, "paper, section 2.3: non-episodic"),
     "bootstrap_truncated": (False, "ppo_agent.py: the time limit is an end"),
+    "bonus": ("rnd", "paper, section 2.2"),
     "predictor_proportion": (0.25, "paper: proportion of experience, 32 / 128"),
     "predictor_hidden_layers": (2, "cnn_policy_param_matched.py: two more dense layers of 512"),
     "obs_norm_steps": (128 * 50, "ppo_agent.py: num_timesteps=128*50"),
@@ -78,6 +85,7 @@ LAPTOP: Rows = PAPER | {
 
 WIDE: Rows = PAPER | {
     "num_envs": (512, "paper, section 3.4: 1,024 and fewer; ours: what one GPU and 16 cores feed"),
+    "bonus": ("rnd", "paper, section 2.2"),
     "predictor_proportion": ("auto", "paper, section 3.4: 32 / environments"),
 }
 
@@ -99,7 +107,7 @@ CLEANRL: Rows = PAPER | {
     "total_transitions": (2_000_000_000, "ppo_rnd_envpool.py: --total-timesteps"),
 }
 
-TF_AGENTS: Rows = {
+TF_AGENTS: Rows = OF_DRND | {
     "env_id": ("LunarLander-v3", "its table: LunarLander-v2, which Gymnasium has no more"),
     "num_envs": (30, "its table: parallel environments"),
     "reward_clipping": (False, "its table: normalised instead, a difference"),
@@ -125,6 +133,7 @@ TF_AGENTS: Rows = {
     "two_value_heads": (False, "its table: one value head"),
     "episodic_int_return": (True, "its table: rollouts of whole episodes, rewards added"),
     "bootstrap_truncated": (True, "ours: not told"),
+    "bonus": ("rnd", "the port's name"),
     "predictor_proportion": (1.0, "its table: all experience"),
     "predictor_hidden_layers": (0, "its table: the target's architecture"),
     "obs_norm_steps": (0, "it has no initialisation"),
@@ -136,7 +145,7 @@ TF_AGENTS: Rows = {
     "total_transitions": (10_000_000, "its check: 10 M steps"),
 }
 
-CLASSIC: Rows = {
+CLASSIC: Rows = OF_DRND | {
     "env_id": ("MountainCar-v0", "ours, as all that follows: docs/log.md"),
     "num_envs": (16, "ours"),
     "reward_clipping": (False, "ours: these rewards are not counts of points"),
@@ -162,6 +171,7 @@ CLASSIC: Rows = {
     "two_value_heads": (False, "ours: docs/log.md"),
     "episodic_int_return": (True, "ours: docs/log.md"),
     "bootstrap_truncated": (True, "ours"),
+    "bonus": ("rnd", "paper, section 2.2"),
     "predictor_proportion": ("auto", "paper, section 3.4: 32 / environments"),
     "predictor_hidden_layers": (0, "ours"),
     "obs_norm_steps": (128, "ours"),

@@ -23,7 +23,7 @@ from rndfast.envs.atari import AtariVectorEnv, register_envs
 from rndfast.envs.console import Console
 
 if TYPE_CHECKING:
-    from rndfast.learner.bonus import RNDBonus
+    from rndfast.learner.bonus import DRNDBonus, RNDBonus
     from rndfast.runs.trained_agent import TrainedAgent, load_agent
 
 __version__ = version("rndfast")
@@ -31,6 +31,7 @@ __version__ = version("rndfast")
 __all__ = [
     "AtariVectorEnv",
     "Console",
+    "DRNDBonus",
     "DiscountedReturnFilter",
     "RNDBonus",
     "RunningMoments",
@@ -46,10 +47,8 @@ register_envs()
 
 def __getattr__(name: str) -> Any:
     # imported when they are asked for: they take torch
-    if name == "RNDBonus":
-        from rndfast.learner.bonus import RNDBonus
-
-        return RNDBonus
+    if name in ("DRNDBonus", "RNDBonus"):
+        return getattr(importlib.import_module("rndfast.learner.bonus"), name)
     if name in ("TrainedAgent", "load_agent"):
         return getattr(importlib.import_module("rndfast.runs.trained_agent"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

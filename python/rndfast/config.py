@@ -251,8 +251,16 @@ class PpoConfig:
 
 @dataclass(frozen=True)
 class RndConfig:
-    """Random network distillation (paper, sections 2.2 and 2.4)."""
+    """The bonus: random network distillation (paper, sections 2.2 and 2.4), or its sibling DRND."""
 
+    bonus: Literal["rnd", "drnd"] = "rnd"
+    """The error of one random target's features (rnd), or what the predictions say of several
+    targets' (drnd)."""
+    num_targets: int = 5
+    """Random targets of drnd, at least 2; rnd has one."""
+    drnd_alpha: float = 0.9
+    """Weight of the first term of drnd's bonus, the distance to the targets' mean, in [0, 1]; the
+    second, which counts visits, has the rest."""
     predictor_proportion: float | Literal["auto"] = 0.25
     """Share of each minibatch that trains the predictor, drawn anew each time; auto: 32 / num_envs,
     the paper's rule, so that it learns at the pace of 32 environments."""
@@ -281,6 +289,14 @@ class RndConfig:
             "in (0, 1] or 'auto'",
             proportion,
         )
+        _require_at_least(self, 2, "num_targets")
+        _require_at_most(self, 64, "num_targets")
+        _require(0.0 <= self.drnd_alpha <= 1.0, "drnd_alpha", "in [0, 1]", self.drnd_alpha)
+        if self.bonus != "drnd":
+            for name in ("num_targets", "drnd_alpha"):
+                value, default = getattr(self, name), getattr(RndConfig, name)
+                expected = f"{default!r}, as only drnd has it, with bonus {self.bonus!r}"
+                _require(value == default, name, expected, value)
         _require_at_least(self, 0, "obs_norm_steps", "predictor_hidden_layers")
         _require_at_least(self, 1, "num_features")
         _require_at_most(self, 65_536, "num_features")

@@ -114,6 +114,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "max_grad_norm": 0.5,
         "bootstrap_truncated": True,
     },
+    "drnd": {"bonus": "drnd", "num_targets": 3},
     "all rows": {"predictor_proportion": 1.0, "overlap": False},
 }
 
@@ -123,6 +124,7 @@ KINDS: dict[str, dict[str, Any]] = {
     [
         *(("frames", kind) for kind in KINDS),
         ("colour", "paper"),
+        ("vectors", "drnd"),
         ("vectors", "recurrent"),
         ("vectors", "of a common script"),
         ("continuous", "paper"),
@@ -227,11 +229,11 @@ def test_more_rows_for_the_predictor_than_before_are_all_learnt_from() -> None:
             assert agent.bonus is not None
             zeros = np.zeros((6, 4), np.float32)
             advantages = Advantages(zeros, np.zeros((6, 4, 2), np.float32))
-            seen = []
+            choices, seen = torch.zeros(24, dtype=torch.int64), []
             for num_rows in (3, 24):
                 mask = np.arange(24).reshape(6, 4) < num_rows
                 minibatch = Minibatch(rollout.indices(), mask, num_rows, 0.0, 1.0)
-                seen.append(backend.learn(advantages, [minibatch]))
+                seen.append(backend.learn(advantages, [minibatch], choices))
             return seen
 
     for got, want in zip(losses("gpu"), losses("cpu"), strict=True):

@@ -45,7 +45,7 @@ def describe_agent(path: Path) -> None:
     console.print(
         f"{path}: an agent of {config.env.env_id}, trained on {agent.transitions:,} transitions"
     )
-    for network in ("policy", "rnd.target", "rnd.predictor"):
+    for network in ("policy", "rnd.target", "rnd.targets", "rnd.predictor"):
         size = sum(t.numel() for name, t in agent.state.items() if name.startswith(f"{network}."))
         if size:
             console.print(f"  {network:32} {size:,} weights")

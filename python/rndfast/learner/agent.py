@@ -17,7 +17,7 @@ from rndfast.envs.protocol import Spaces
 from rndfast.learner.distributions import distribution_over
 from rndfast.learner.networks import PolicyNetwork, RndNetworks
 from rndfast.learner.observations import single_shape
-from rndfast.learner.rnd import PRIOR_COUNT, Rnd
+from rndfast.learner.rnd import PRIOR_COUNT, Rnd, bonus_of
 from rndfast.runtime.seeds import reduced_seed
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -49,7 +49,7 @@ class Agent:
         device: torch.device,
         pool: ThreadPool | None = None,
     ) -> None:
-        ppo, rnd = config.ppo, config.rnd
+        ppo = config.ppo
         self.device = device
         self.distribution = distribution_over(env.single_action_space)
         self.observation_shape = single_shape(env.single_observation_space)
@@ -67,14 +67,8 @@ class Agent:
         learning: list[nn.Module] = [self.policy]
         self.bonus: Rnd | None = None
         if ppo.has_bonus:
-            networks = RndNetworks(
-                self.observation_shape,
-                num_features=rnd.num_features,
-                leaky_relu_slope=rnd.leaky_relu_slope,
-                predictor_hidden_layers=rnd.predictor_hidden_layers,
-                generator=self.generator,
-            )
-            self.bonus = Rnd(_on_device(networks, device), rnd)
+            networks = RndNetworks.of(self.observation_shape, config.rnd, self.generator)
+            self.bonus = bonus_of(_on_device(networks, device), config.rnd)
             learning.append(self.bonus.learning)
         self.parameters = [
             parameter

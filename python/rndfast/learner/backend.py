@@ -103,8 +103,16 @@ class Backend(Protocol):
 
     # --- learning ---
 
-    def learn(self, advantages: Advantages, minibatches: list[Minibatch]) -> dict[str, float]:
+    def learn(
+        self, advantages: Advantages, minibatches: list[Minibatch], choices: Tensor
+    ) -> dict[str, float]:
         """Make an optimiser step for each minibatch.
+
+        Args:
+            advantages: Of the rollout.
+            minibatches: What each step learns from.
+            choices: ``(T * N,)`` int64 on the host: the bonus's target of each transition; without
+                a bonus ``(0,)``.
 
         Returns:
             Means over the steps: this process's part of each loss and of the gradient's norm; the

@@ -1,8 +1,8 @@
 """The curiosity bonus alone, as a PyTorch module for any training loop.
 
-It holds all that belongs to random network distillation (paper, sections 2.2 to 2.4): target and
-predictor, the statistics of the observations, and the scale of the rewards. The loop has one call
-for each rollout, `RNDBonus.update`, and one for each minibatch, `RNDBonus.loss`.
+It holds all that belongs to random network distillation (paper, sections 2.2 to 2.4), or to DRND:
+targets and predictor, the statistics of the observations, and the scale of the rewards. The loop
+has one call for each rollout, `RNDBonus.update`, and one for each minibatch, `RNDBonus.loss`.
 """
 
 from __future__ import annotations
@@ -18,71 +18,19 @@ from rndfast._core import DiscountedReturnFilter, RunningMoments
 from rndfast.config import PpoConfig, RndConfig
 from rndfast.learner.finite import require_finite
 from rndfast.learner.networks import RndNetworks
-from rndfast.learner.rnd import PRIOR_COUNT, feature_errors, scaled_rewards
+from rndfast.learner.rnd import PRIOR_COUNT, Rnd, bonus_of, scaled_rewards
 
-__all__ = ["RNDBonus"]
+__all__ = ["DRNDBonus", "RNDBonus"]
 
 # Observations that pass through the networks at once where no gradient is asked for.
 _ROWS_AT_ONCE = 1024
 
 
-class RNDBonus(nn.Module):
-    """Intrinsic rewards by random network distillation.
-
-    Observations are single newest frames ``(C, H, W)`` uint8, not stacks, or vectors ``(D,)``
-    float32; always those that *follow* an action. In the order of the paper:
-
-    - `initialize`, once, with a random agent's observations;
-    - `update`, once for each rollout: rewards by the statistics so far, then the statistics move;
-    - `loss`, for each minibatch: by the new statistics. Add it to the loss of the policy, and
-      `parameters` to its optimiser, as the paper does, or give it an Adam of its own.
-
-    Intrinsic returns never end with an episode: neither here nor in the loop's advantages; the
-    observation that follows an episode's last action is then the next episode's first. Weights, and
-    the rows that `loss` draws, come from PyTorch's global random stream.
-
-    ``state_dict`` holds all there is as plain tensors, so that training goes on from it bit for
-    bit. The statistics are buffers in float64, updated on the host, wherever the module is: do not
-    change its dtype.
-
-    Args:
-        observation_shape: ``(C, H, W)``, C the channels of one frame, or ``(D,)``.
-        num_envs: N.
-        int_gamma: Discount of the intrinsic return that scales the rewards, per step.
-        predictor_proportion: As all below, see `rndfast.config.RndConfig`.
-        predictor_hidden_layers: Linear layers that the predictor has more than the target.
-        obs_clip: Largest magnitude of a normalised pixel or feature.
-        int_return_direction: How rewards are summed for their scale.
-        int_reward_clip: Largest scaled reward; None: any.
-        leaky_relu_slope: Slope below zero in the first layers.
-        num_features: Outputs of target and predictor.
-
-    Raises:
-        TypeError: ``num_envs`` is no int.
-        ValueError: An argument is out of range, or images are too small for the convolutions.
-
-    Example:
-        >>> bonus = RNDBonus((3,), num_envs=2)
-        >>> next_obs = torch.rand(5, 2, 3)  # (T, N, D)
-        >>> bonus.initialize(next_obs)
-        >>> bonus.update(next_obs).shape
-        torch.Size([5, 2])
-        >>> bonus.loss(next_obs.flatten(0, 1)).backward()
-    """
+class _Bonus(nn.Module):
+    """What the bonuses have in common; the settings say which one it is."""
 
     def __init__(
-        self,
-        observation_shape: Sequence[int],
-        *,
-        num_envs: int,
-        int_gamma: float = PpoConfig.int_gamma,
-        predictor_proportion: float | Literal["auto"] = "auto",
-        predictor_hidden_layers: int = RndConfig.predictor_hidden_layers,
-        obs_clip: float = RndConfig.obs_clip,
-        int_return_direction: Literal["forward", "backward"] = RndConfig.int_return_direction,
-        int_reward_clip: float | None = RndConfig.int_reward_clip,
-        leaky_relu_slope: float = RndConfig.leaky_relu_slope,
-        num_features: int = RndConfig.num_features,
+        self, observation_shape: Sequence[int], num_envs: int, int_gamma: float, config: RndConfig
     ) -> None:
         super().__init__()
         if type(num_envs) is not int:
@@ -95,22 +43,8 @@ class RNDBonus(nn.Module):
             )
         self.num_envs = num_envs
         self.int_gamma = int_gamma
-        self._config = RndConfig(  # which checks them
-            predictor_proportion=predictor_proportion,
-            predictor_hidden_layers=predictor_hidden_layers,
-            obs_clip=obs_clip,
-            int_return_direction=int_return_direction,
-            int_reward_clip=int_reward_clip,
-            leaky_relu_slope=leaky_relu_slope,
-            num_features=num_features,
-        )
-        self.rnd = RndNetworks(
-            self.observation_shape,
-            num_features=num_features,
-            leaky_relu_slope=leaky_relu_slope,
-            predictor_hidden_layers=predictor_hidden_layers,
-            generator=torch.default_generator,
-        )
+        self._config = config
+        self.rnd = RndNetworks.of(self.observation_shape, config, torch.default_generator)
         self.obs_moments = _Moments(self.observation_shape)
         self.int_return_moments = _Moments(())
         self.int_return_carry: Tensor
@@ -131,15 +65,15 @@ class RNDBonus(nn.Module):
         self.obs_moments.assign(self.obs_moments.updated(rows))
 
     def forward(self, next_obs: Tensor) -> Tensor:
-        """Return how wrong the predictor is, without gradients, and change nothing.
+        """Return the rewards before they are scaled, without gradients, and change nothing.
 
         Args:
             next_obs: ``(..., *observation_shape)`` uint8 of images, float32 of vectors, on the
                 module's device.
 
         Returns:
-            ``(...)`` float32: the mean over features of the squared error, by the statistics as
-            they are. Not scaled.
+            ``(...)`` float32: how wrong the predictor is, the mean over features of the squared
+            error, by the statistics as they are.
 
         Raises:
             TypeError: ``next_obs`` is no tensor of its dtype.
@@ -147,8 +81,11 @@ class RNDBonus(nn.Module):
         """
         rows, leading = self._rows("next_obs", next_obs)
         with torch.no_grad():
-            errors = [self._errors(batch) for batch in torch.split(rows, _ROWS_AT_ONCE)]
-        return torch.cat(errors).reshape(leading)
+            rewards = [
+                self._bonus.rewards(self._inputs(batch))
+                for batch in torch.split(rows, _ROWS_AT_ONCE)
+            ]
+        return torch.cat(rewards).reshape(leading)
 
     def update(self, next_obs: Tensor) -> Tensor:
         """Return the intrinsic rewards of a rollout, then let it move the statistics.
@@ -209,17 +146,23 @@ class RNDBonus(nn.Module):
         rows, _ = self._rows("next_obs", next_obs)
         proportion = self._config.proportion_with(self.num_envs)
         drawn = rows[torch.rand(len(rows), device=rows.device) < proportion]
-        return self._errors(drawn).sum() / max(len(drawn), 1)
+        inputs, bonus = self._inputs(drawn), self._bonus
+        with torch.no_grad():
+            choices = bonus.draw_choices((len(drawn),), torch.default_generator)
+            targets = bonus.targets(inputs, choices.to(rows.device))
+        return bonus.losses(inputs, targets).sum() / max(len(drawn), 1)
 
-    def _errors(self, rows: Tensor) -> Tensor:
-        """``(B,)``: errors of ``(B, *observation_shape)`` observations."""
+    @property
+    def _bonus(self) -> Rnd:
+        """The formulas, with these networks."""
+        return bonus_of(self.rnd, self._config)
+
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """``(B, *observation_shape)`` float32: observations as the networks read them."""
         mean, var = self.obs_moments.mean, self.obs_moments.m2 / self.obs_moments.count
         # in float64: of pixels that hardly ever change, only small differences are left
         inputs = ((rows - mean) / var.sqrt()).clamp(-self._config.obs_clip, self._config.obs_clip)
-        inputs = inputs.float()
-        with torch.no_grad():
-            target = self.rnd.target(inputs)
-        return feature_errors(self.rnd.predictor(inputs), target)
+        return inputs.float()
 
     def _rows(self, name: str, observations: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """Check observations; returns ``(B, *observation_shape)``, and the axes that B combines."""
@@ -243,6 +186,133 @@ class RNDBonus(nn.Module):
         return DiscountedReturnFilter(
             self.num_envs, gamma=self.int_gamma, direction=self._config.int_return_direction
         )
+
+
+class RNDBonus(_Bonus):
+    """Intrinsic rewards by random network distillation.
+
+    Observations are single newest frames ``(C, H, W)`` uint8, not stacks, or vectors ``(D,)``
+    float32; always those that *follow* an action. In the order of the paper:
+
+    - `initialize`, once, with a random agent's observations;
+    - `update`, once for each rollout: rewards by the statistics so far, then the statistics move;
+    - `loss`, for each minibatch: by the new statistics. Add it to the loss of the policy, and
+      `parameters` to its optimiser, as the paper does, or give it an Adam of its own.
+
+    Intrinsic returns never end with an episode: neither here nor in the loop's advantages; the
+    observation that follows an episode's last action is then the next episode's first. Weights, and
+    the rows that `loss` draws, come from PyTorch's global random stream.
+
+    ``state_dict`` holds all there is as plain tensors, so that training goes on from it bit for
+    bit. The statistics are buffers in float64, updated on the host, wherever the module is: do not
+    change its dtype.
+
+    Args:
+        observation_shape: ``(C, H, W)``, C the channels of one frame, or ``(D,)``.
+        num_envs: N.
+        int_gamma: Discount of the intrinsic return that scales the rewards, per step.
+        predictor_proportion: As all below, see `rndfast.config.RndConfig`.
+        predictor_hidden_layers: Linear layers that the predictor has more than the target.
+        obs_clip: Largest magnitude of a normalised pixel or feature.
+        int_return_direction: How rewards are summed for their scale.
+        int_reward_clip: Largest scaled reward; None: any.
+        leaky_relu_slope: Slope below zero in the first layers.
+        num_features: Outputs of target and predictor.
+
+    Raises:
+        TypeError: ``num_envs`` is no int.
+        ValueError: An argument is out of range, or images are too small for the convolutions.
+
+    Example:
+        >>> bonus = RNDBonus((3,), num_envs=2)
+        >>> next_obs = torch.rand(5, 2, 3)  # (T, N, D)
+        >>> bonus.initialize(next_obs)
+        >>> bonus.update(next_obs).shape
+        torch.Size([5, 2])
+        >>> bonus.loss(next_obs.flatten(0, 1)).backward()
+    """
+
+    def __init__(
+        self,
+        observation_shape: Sequence[int],
+        *,
+        num_envs: int,
+        int_gamma: float = PpoConfig.int_gamma,
+        predictor_proportion: float | Literal["auto"] = "auto",
+        predictor_hidden_layers: int = RndConfig.predictor_hidden_layers,
+        obs_clip: float = RndConfig.obs_clip,
+        int_return_direction: Literal["forward", "backward"] = RndConfig.int_return_direction,
+        int_reward_clip: float | None = RndConfig.int_reward_clip,
+        leaky_relu_slope: float = RndConfig.leaky_relu_slope,
+        num_features: int = RndConfig.num_features,
+    ) -> None:
+        config = RndConfig(  # which checks them
+            predictor_proportion=predictor_proportion,
+            predictor_hidden_layers=predictor_hidden_layers,
+            obs_clip=obs_clip,
+            int_return_direction=int_return_direction,
+            int_reward_clip=int_reward_clip,
+            leaky_relu_slope=leaky_relu_slope,
+            num_features=num_features,
+        )
+        super().__init__(observation_shape, num_envs, int_gamma, config)
+
+
+class DRNDBonus(_Bonus):
+    """Intrinsic rewards by distributional RND: several targets instead of one.
+
+    `forward` returns the distance to the targets' mean and an estimate of how seldom an observation
+    was seen (`rndfast.learner.rnd.drnd_bonus`), and `loss` trains each row on a target that is
+    drawn anew. All else is as in `RNDBonus`.
+
+    Args:
+        observation_shape: As all below, see `RNDBonus`.
+        num_envs: N.
+        num_targets: Random targets, at least 2.
+        drnd_alpha: Weight of the distance; the estimate has the rest.
+        int_gamma: Discount of the intrinsic return.
+        predictor_proportion: Share of the rows that train the predictor.
+        predictor_hidden_layers: Linear layers that the predictor has more than a target.
+        obs_clip: Largest magnitude of a normalised pixel or feature.
+        int_return_direction: How rewards are summed for their scale.
+        int_reward_clip: Largest scaled reward; None: any.
+        leaky_relu_slope: Slope below zero in the first layers.
+        num_features: Outputs of each network.
+
+    Raises:
+        TypeError: ``num_envs`` is no int.
+        ValueError: An argument is out of range, or images are too small for the convolutions.
+    """
+
+    def __init__(
+        self,
+        observation_shape: Sequence[int],
+        *,
+        num_envs: int,
+        num_targets: int = RndConfig.num_targets,
+        drnd_alpha: float = RndConfig.drnd_alpha,
+        int_gamma: float = PpoConfig.int_gamma,
+        predictor_proportion: float | Literal["auto"] = "auto",
+        predictor_hidden_layers: int = RndConfig.predictor_hidden_layers,
+        obs_clip: float = RndConfig.obs_clip,
+        int_return_direction: Literal["forward", "backward"] = RndConfig.int_return_direction,
+        int_reward_clip: float | None = RndConfig.int_reward_clip,
+        leaky_relu_slope: float = RndConfig.leaky_relu_slope,
+        num_features: int = RndConfig.num_features,
+    ) -> None:
+        config = RndConfig(
+            bonus="drnd",
+            num_targets=num_targets,
+            drnd_alpha=drnd_alpha,
+            predictor_proportion=predictor_proportion,
+            predictor_hidden_layers=predictor_hidden_layers,
+            obs_clip=obs_clip,
+            int_return_direction=int_return_direction,
+            int_reward_clip=int_reward_clip,
+            leaky_relu_slope=leaky_relu_slope,
+            num_features=num_features,
+        )
+        super().__init__(observation_shape, num_envs, int_gamma, config)
 
 
 class _Moments(nn.Module):

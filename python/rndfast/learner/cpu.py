@@ -186,21 +186,30 @@ class CpuBackend:
 
     def intrinsic_rewards(self) -> NDArray[np.float32]:
         """``(T, N)``: rewards of the next observations by the statistics so far, not scaled."""
-        assert self.agent.bonus is not None
-        rewards: NDArray[np.float32] = self._of_next_observations(self.agent.bonus.rewards).numpy()
+        bonus = self.agent.bonus
+        assert bonus is not None
+        rewards: NDArray[np.float32] = self._of_next_observations(
+            lambda inputs, _: bonus.rewards(inputs)
+        ).numpy()
         return rewards.reshape(self.rollout.num_steps, self.rollout.num_envs)
 
     def update_obs_moments(self) -> None:
         """Let the observations acted on enter the agent's statistics."""
         self.ranks.update_moments(self.agent.obs_moments, self.observations.acted_on())
 
-    def _of_next_observations(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """``(T * N, ...)``: a function of every next observation, without gradients."""
+    def _of_next_observations(
+        self, function: Callable[[Tensor, NDArray[np.int64]], Tensor]
+    ) -> Tensor:
+        """``(T * N, ...)``: a function of all next observations and their transitions' indices.
+
+        Without gradients.
+        """
         normalizer, compute = self._obs_normalizer(), self.compute
 
         def evaluate(indices: NDArray[np.int64]) -> Tensor:
             with torch.no_grad(), compute.autocast():
-                return function(self.observations.next_input(indices, normalizer, compute.dtype))
+                inputs = self.observations.next_input(indices, normalizer, compute.dtype)
+                return function(inputs, indices)
 
         micro_batches = compute.micro_batches(self.rollout.indices().ravel())
         return torch.cat(list(compute.map(evaluate, micro_batches)))
@@ -210,11 +219,15 @@ class CpuBackend:
 
     # --- learning ---
 
-    def learn(self, advantages: Advantages, minibatches: list[Minibatch]) -> dict[str, float]:
+    def learn(
+        self, advantages: Advantages, minibatches: list[Minibatch], choices: Tensor
+    ) -> dict[str, float]:
         """Make an optimiser step for each minibatch, by gradients of its micro-batches."""
         agent, bonus = self.agent, self.agent.bonus
         if bonus is not None:
-            self._targets = self._of_next_observations(bonus.targets)
+            self._targets = self._of_next_observations(
+                lambda inputs, indices: bonus.targets(inputs, choices[torch.from_numpy(indices)])
+            )
         arrays = (
             self.actions,
             self.log_probs,

@@ -109,6 +109,7 @@ class GpuBackend:
         self._t = torch.arange(num_steps, device=self.device).repeat_interleave(num_envs)
         self._n = torch.arange(num_envs, device=self.device).repeat(num_steps)
         self._rewards = zeros(transitions if agent.bonus is not None else 0)
+        self._choices = zeros(len(self._rewards), dtype=torch.int64)
         self._targets: Tensor | None = None
         self._reward_pass = compute.captured(self._compute_rewards)
         self._target_pass = compute.captured(self._compute_targets)
@@ -267,7 +268,7 @@ class GpuBackend:
     def _compute_targets(self) -> None:
         assert self.agent.bonus is not None
         for rows, inputs in self._next_inputs():
-            targets = self.agent.bonus.targets(inputs)
+            targets = self.agent.bonus.targets(inputs, self._choices[rows])
             if self._targets is None:
                 shape = (len(self._t), *targets.shape[1:])
                 self._targets = torch.zeros(shape, device=self.device)
@@ -316,13 +317,16 @@ class GpuBackend:
 
     # --- learning ---
 
-    def learn(self, advantages: Advantages, minibatches: list[Minibatch]) -> dict[str, float]:
+    def learn(
+        self, advantages: Advantages, minibatches: list[Minibatch], choices: Tensor
+    ) -> dict[str, float]:
         """Make an optimiser step for each minibatch."""
         self._advantages.copy_(self.compute.to_device(advantages.combined))
         self._returns.copy_(self.compute.to_device(advantages.returns))
         self._is_first.copy_(self.compute.to_device(self.rollout.is_first))
         if self.agent.bonus is not None:
             self._obs_normalizer.assign(self.agent.obs_moments)
+            self._choices.copy_(self.compute.to_device(choices.numpy()))
             self._target_pass()
         if self._plan is None or not self._plan.fits(minibatches):
             self._plan = _Plan(self, minibatches)

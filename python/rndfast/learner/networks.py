@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rndfast.config import RndConfig
 from rndfast.learner.distributions import ActionDistribution, DiagonalGaussian
 
 RELU_GAIN = math.sqrt(2.0)
@@ -317,14 +318,17 @@ class FeatureNetwork(nn.Module):
 
 
 class RndNetworks(nn.Module):
-    """The fixed random target and the predictor that learns to imitate it.
+    """The fixed random target, or several of them, and the predictor that learns to imitate it.
+
+    One target is ``target``; several are ``targets``, and there is no ``target``.
 
     Args:
         observation_shape: ``(C, H, W)``, C the channels of one frame, or ``(D,)``.
-        num_features: Outputs of either network (512 in the paper).
+        num_features: Outputs of each network (512 in the paper).
         leaky_relu_slope: Slope below zero in the first layers (0.2 in the authors' implementation).
-        predictor_hidden_layers: Linear layers that the predictor has more than the target (2 in the
+        predictor_hidden_layers: Linear layers that the predictor has more than a target (2 in the
             paper).
+        num_targets: 1, or more for DRND.
         generator: Source of the initial weights.
     """
 
@@ -335,6 +339,7 @@ class RndNetworks(nn.Module):
         num_features: int,
         leaky_relu_slope: float,
         predictor_hidden_layers: int = 2,
+        num_targets: int = 1,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -348,5 +353,23 @@ class RndNetworks(nn.Module):
                 generator=generator,
             )
 
-        self.target = features(num_hidden_layers=0).requires_grad_(False)
+        targets = [features(num_hidden_layers=0).requires_grad_(False) for _ in range(num_targets)]
+        if num_targets == 1:
+            (self.target,) = targets
+        else:
+            self.targets = nn.ModuleList(targets)
         self.predictor = features(num_hidden_layers=predictor_hidden_layers)
+
+    @classmethod
+    def of(
+        cls, observation_shape: tuple[int, ...], config: RndConfig, generator: torch.Generator
+    ) -> RndNetworks:
+        """The networks that the settings describe."""
+        return cls(
+            observation_shape,
+            num_features=config.num_features,
+            leaky_relu_slope=config.leaky_relu_slope,
+            predictor_hidden_layers=config.predictor_hidden_layers,
+            num_targets=config.num_targets if config.bonus == "drnd" else 1,
+            generator=generator,
+        )

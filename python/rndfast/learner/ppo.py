@@ -239,7 +239,11 @@ def update(
     """
     agent, ranks = backend.agent, backend.ranks
     minibatches = draw_minibatches(rollout, backend, advantages, config)
-    losses = ranks.sum_values(backend.learn(advantages, minibatches))
+    choices = torch.zeros(0, dtype=torch.int64)
+    if agent.bonus is not None:
+        shape = (rollout.num_steps, rollout.num_envs * ranks.world_size)
+        choices = ranks.own(agent.bonus.draw_choices(shape, agent.generator), axis=1).flatten()
+    losses = ranks.sum_values(backend.learn(advantages, minibatches, choices))
     metrics = {f"losses/{name}": value for name, value in losses.items()}
     if agent.bonus is not None:
         own = backend.target_moments()

@@ -1,8 +1,8 @@
-"""Random network distillation: the intrinsic reward and the loss behind it (paper, 2.2 to 2.4).
+"""The bonuses: random network distillation (paper, 2.2 to 2.4), and its sibling DRND.
 
-The bonus reads the newest frame, or the vector, of the *next* observation. In each rollout its
-rewards come first, by the statistics so far; then the statistics take the rollout in; then the
-predictor learns by the new ones.
+A bonus is the intrinsic reward and the loss behind it. It reads the newest frame, or the vector, of
+the *next* observation. In each rollout its rewards come first, by the statistics so far; then the
+statistics take the rollout in; then the predictor learns by the new ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Rnd:
 
     Args:
         networks: Target and predictor.
-        config: ``int_reward_clip`` is read.
+        config: ``int_reward_clip`` is read, and for DRND ``drnd_alpha``.
     """
 
     def __init__(self, networks: RndNetworks, config: RndConfig) -> None:
@@ -39,19 +39,31 @@ class Rnd:
         self.return_moments = RunningMoments((), prior_count=PRIOR_COUNT)
         self._config = config
 
+    def draw_choices(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """``shape`` int64: which target each transition of a rollout trains the predictor on.
+
+        There is one target: nothing is drawn.
+        """
+        del generator
+        return torch.zeros(shape, dtype=torch.int64)
+
     @property
     def learning(self) -> nn.Module:
         """The network whose parameters the loss trains."""
         return self.networks.predictor
 
-    def targets(self, inputs: Tensor) -> Tensor:
-        """``(B, F)``: features of normalised observations, that the predictor learns to predict."""
+    def targets(self, inputs: Tensor, choices: Tensor) -> Tensor:
+        """``(B, F)``: features of normalised observations, that the predictor learns to predict.
+
+        ``choices`` are ``(B,)``, of `draw_choices`.
+        """
+        del choices
         features: Tensor = self.networks.target(inputs)
         return features
 
     def rewards(self, inputs: Tensor) -> Tensor:
         """``(B,)``: intrinsic rewards of normalised observations before they are scaled."""
-        return self.losses(inputs, self.targets(inputs))
+        return self.losses(inputs, self.networks.target(inputs))
 
     def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """``(B,)``: the predictor's loss on each observation, with gradients."""
@@ -72,6 +84,60 @@ class Rnd:
         scaled = scaled_rewards(rewards, self.return_moments, self._config.int_reward_clip)
         require_finite("scaled intrinsic rewards", scaled)
         return scaled
+
+
+class Drnd(Rnd):
+    """Distributional RND: several targets, of which the predictor learns the mean.
+
+    Each transition of a rollout trains the predictor on one target, drawn anew for each rollout.
+    What it predicts of an observation then approaches the mean of the draws, whose spread says how
+    often the observation was seen (Yang, Tao, Lyu and Li, ICML 2024).
+    """
+
+    def draw_choices(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """``shape`` int64: a target for each transition of a rollout, all equally likely."""
+        return torch.randint(len(self.networks.targets), shape, generator=generator)
+
+    def targets(self, inputs: Tensor, choices: Tensor) -> Tensor:
+        """``(B, F)``: features of normalised observations by the target chosen for each."""
+        choices = choices[None, :, None].expand(1, -1, self._config.num_features)
+        return self._all_targets(inputs).gather(0, choices)[0]
+
+    def rewards(self, inputs: Tensor) -> Tensor:
+        """``(B,)``: intrinsic rewards of normalised observations before they are scaled."""
+        predicted: Tensor = self.networks.predictor(inputs)
+        return drnd_bonus(predicted, self._all_targets(inputs), self._config.drnd_alpha)
+
+    def _all_targets(self, inputs: Tensor) -> Tensor:
+        """``(K, B, F)``: features of normalised observations by each of the K targets."""
+        return torch.stack([target(inputs) for target in self.networks.targets])
+
+
+def bonus_of(networks: RndNetworks, config: RndConfig) -> Rnd:
+    """The bonus that the settings name, with networks that were made by them."""
+    return (Drnd if config.bonus == "drnd" else Rnd)(networks, config)
+
+
+def drnd_bonus(predicted: Tensor, targets: Tensor, alpha: float) -> Tensor:
+    """``(B,)``: DRND's bonus, before it is scaled.
+
+    With f the prediction, mu and B2 the mean and the mean square of the targets, it is ``alpha *
+    sum((f - mu)^2) + (1 - alpha) * mean(sqrt(clip(|f^2 - mu^2| / (B2 - mu^2), 1e-3, 1)))`` over
+    features. The square under the second mean is an unbiased estimate of 1 / n for an observation
+    that was seen n times, if f is the mean of n targets drawn for it.
+
+    Args:
+        predicted: ``(B, F)``.
+        targets: ``(K, B, F)``, K at least 2.
+        alpha: Weight of the first term.
+    """
+    mean = targets.mean(dim=0)
+    # as differences: those of squares would lose digits
+    variance = (targets - mean).square().mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
+    difference = predicted - mean
+    ratio = (difference * (predicted + mean)).abs() / variance
+    novelty = ratio.clamp(1e-3, 1).sqrt().mean(dim=1)
+    return alpha * difference.square().sum(dim=1) + (1 - alpha) * novelty
 
 
 def feature_errors(predicted: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from rndfast.envs.rooms import NEVER, earliest_visits
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages
 from rndfast.learner.ppo import explained_variance
+from rndfast.learner.rnd import Drnd
 from rndfast.learner.rollout import Rollout
 from rndfast.runs.metrics import Metrics
 from rndfast.runtime.processes import Ranks
@@ -151,7 +152,8 @@ def reward_metrics(
 ) -> Metrics:
     """Rewards as they are trained on, and the prediction errors behind the intrinsic ones.
 
-    Those of the bonus are None if there is none. Empty but on rank 0.
+    Those of the bonus are None if there is none, the errors also for DRND, whose rewards are none.
+    Empty but on rank 0.
     """
     rewards = {"ext": ext_rewards}
     if raw_int_rewards is not None and int_rewards is not None:
@@ -160,12 +162,13 @@ def reward_metrics(
     if not rewards:
         return {}
     has_bonus = "int" in rewards
+    has_errors = has_bonus and not isinstance(agent.bonus, Drnd)
     return {
         "rollout/extrinsic_reward": float(rewards["ext"].mean()),
         "rnd/intrinsic_reward": float(rewards["int"].mean()) if has_bonus else None,
         "rnd/intrinsic_reward_std": float(rewards["int"].std()) if has_bonus else None,
         "rnd/intrinsic_reward_max": float(rewards["int"].max()) if has_bonus else None,
-        "rnd/prediction_error": float(rewards["raw"].mean()) if has_bonus else None,
+        "rnd/prediction_error": float(rewards["raw"].mean()) if has_errors else None,
         "rnd/intrinsic_return_std": (
             math.sqrt(float(agent.bonus.return_moments.var)) if agent.bonus is not None else None
         ),

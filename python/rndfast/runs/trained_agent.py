@@ -33,7 +33,7 @@ class TrainedAgent:
         config: The settings that it was trained with.
         transitions: On how many it was trained.
         policy: The network of actions and values.
-        rnd: Target and predictor of the bonus; None without one.
+        rnd: Target (or targets, of DRND) and predictor of the bonus; None without one.
     """
 
     def __init__(self, checkpoint: Checkpoint, seed: int, allow_import: str | None) -> None:
