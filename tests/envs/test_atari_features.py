@@ -1248,6 +1248,34 @@ def test_any_number_of_environments_is_made_and_stepped(num_envs: int) -> None:
     envs.close()
 
 
+MEMORY_SCRIPT = """
+import os
+from pathlib import Path
+import numpy as np
+from rndfast.envs.atari import AtariVectorEnv
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+def play(num_envs):
+    envs = AtariVectorEnv("breakout", num_envs, img_height=8, img_width=8, stack_num=1)
+    envs.reset(seed=0)
+    for _ in range(3):
+        envs.step(np.zeros(num_envs, np.int64))
+    return envs
+
+few = play(1)
+before = resident_bytes()
+many = play(1024)
+print((resident_bytes() - before) / 1024)
+"""
+
+
+def test_a_console_takes_92_kb_of_memory() -> None:
+    assert 80_000 < float(run_script(MEMORY_SCRIPT)) < 94_000  # most of it two pictures
+
+
 INTERRUPTION_SCRIPT = """
 import os, signal, threading, time
 import numpy as np

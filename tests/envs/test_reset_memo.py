@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Resets that are remembered against resets that are played out, byte for byte."""
+"""Resets that are remembered against resets that are played out, byte for byte.
+
+``python -m tests.envs.test_reset_memo --times N`` compares games, seeds, modes, difficulties and
+settings that chance chooses.
+"""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
 import pytest
+from tests import trials
 from tests.reference.ale import rom_file
 
 from rndfast import _core
 from rndfast.envs.games import GAMES
+
+FACTS: dict[str, dict[str, Any]] = {facts["name"]: facts for facts in _core.games()}
 
 
 def play(game: str, *, remembers_resets: bool, seed: int, **settings: Any) -> list[bytes]:
@@ -38,11 +46,41 @@ def play(game: str, *, remembers_resets: bool, seed: int, **settings: Any) -> li
     return [*seen, batch.snapshot()]
 
 
+def require_equal(game: str, seed: int, **settings: Any) -> None:
+    remembered = play(game, remembers_resets=True, seed=seed, **settings)
+    played_out = play(game, remembers_resets=False, seed=seed, **settings)
+    assert remembered == played_out, f"{game}, seed {seed}, {settings}"
+
+
+def draw_mode(game: str, chance: random.Random) -> dict[str, Any]:
+    return {
+        "mode": chance.choice(FACTS[game]["modes"]),
+        "difficulty": chance.choice(FACTS[game]["difficulties"]),
+    }
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_remembered_resets_are_those_that_are_played_out(game: str) -> None:
-    facts = next(facts for facts in _core.games() if facts["name"] == game)
-    rng = np.random.default_rng(sum(game.encode()))  # of each game another mode
-    mode, difficulty = (int(rng.choice(facts[key])) for key in ("modes", "difficulties"))
-    for settings in ({}, {"mode": mode, "difficulty": difficulty, "noop_max": 0}):
-        remembered = play(game, remembers_resets=True, seed=3, **settings)
-        assert remembered == play(game, remembers_resets=False, seed=3, **settings)
+    chance = random.Random(game)  # of each game other seeds, modes and difficulties
+    require_equal(game, 3)
+    for noop_max in (0, 30):
+        require_equal(game, chance.randrange(2**31), noop_max=noop_max, **draw_mode(game, chance))
+
+
+def trial(chance: random.Random) -> str:
+    game = chance.choice(GAMES)
+    settings = draw_mode(game, chance) | {
+        "noop_max": chance.choice((0, 1, 30)),
+        "frameskip": chance.choice((1, 4, 7)),
+        "use_fire_reset": chance.random() < 0.5,
+        "repeat_action_probability": chance.choice((0.0, 0.25)),
+        "autoreset_mode": chance.choice(("NextStep", "SameStep")),
+        "keeps_colors": chance.random() < 0.5,
+    }
+    require_equal(game, chance.randrange(2**31), **settings)
+    return "equal"
+
+
+if __name__ == "__main__":
+    parsed = trials.arguments(__doc__)
+    trials.repeat(trial, parsed.times, parsed.seed)
