@@ -11,6 +11,7 @@ import pytest
 from tests.tiny import NUM_ENVS, STEPS, tiny_config
 
 from rndfast.runs.alarms import RULES
+from rndfast.runs.meanings import MEANINGS
 from rndfast.runs.metrics import read_metrics
 from rndfast.runs.train import train
 
@@ -48,6 +49,15 @@ def test_every_metric_that_a_run_writes_is_explained_and_no_other(
     written = {re.sub(r"^rooms/\d+/", "rooms/<n>/", name) for name in row}
     alarms = {rule.name for rule in RULES}
     assert set(explained) - of_other_heads == written | alarms
+
+
+def test_tensorboards_texts_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    texts = {}
+    for line in page.splitlines():
+        if found := re.match(r"\| `(\w+/[^`]+)`[^|]* \| (.+?) \| ", line):
+            texts[found[1]] = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", found[2])  # links lead nowhere
+    assert texts == MEANINGS
 
 
 def test_every_module_is_on_the_map_and_no_other() -> None:

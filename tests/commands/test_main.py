@@ -242,8 +242,8 @@ def test_a_full_disk_gives_one_line_and_keeps_the_older_checkpoints(tmp_path: Pa
 def test_a_second_ctrl_c_leaves_at_once() -> None:
     script = """
 import signal, os, time
-from rndfast.runtime.interruption import SAME_SIGNAL_S, Interruption
-with Interruption() as interruption, interruption.shielded():
+from rndfast.runtime.interruption import SAME_SIGNAL_S, Interruption, shielded
+with Interruption(), shielded():
     os.kill(os.getpid(), signal.SIGINT)   # held back
     os.kill(os.getpid(), signal.SIGINT)   # the same once more, as `timeout` sends it
     print("held back", flush=True)

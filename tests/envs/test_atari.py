@@ -859,7 +859,10 @@ def test_errors_of_the_single_env_speak_of_one_environment(
     env.close()
 
 
-def test_after_ctrl_c_the_single_env_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_received", [False, True])
+def test_after_ctrl_c_the_single_env_goes_on(
+    monkeypatch: pytest.MonkeyPatch, is_received: bool
+) -> None:
     env, twin = AtariEnv("breakout"), AtariEnv("breakout")
     for each in (env, twin):
         each.reset(seed=0)
@@ -867,6 +870,8 @@ def test_after_ctrl_c_the_single_env_goes_on(monkeypatch: pytest.MonkeyPatch) ->
 
     def interrupted() -> Step:
         monkeypatch.setattr(env._envs, "recv", recv)
+        if is_received:
+            recv()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(env._envs, "recv", interrupted)

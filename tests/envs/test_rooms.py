@@ -41,6 +41,7 @@ def test_rooms_of_games_and_first_visits_are_those_of_the_whole_history() -> Non
             counts += rooms.note(envs, info, ended, is_over, step)
             for row, env in enumerate(range(envs.start, envs.stop)):
                 last = int(final_room[row] if ended[row] else room[row])
+                assert rooms.last[env] == last
                 games[env].add(last)
                 first_visits.setdefault(last, step)
                 steps[last] += 1

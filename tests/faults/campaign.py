@@ -8,10 +8,8 @@ run to which nothing happened.
 Processes are forked from one that has imported everything, which takes far longer than the run.
 """
 
-# ruff: noqa: T201
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import faulthandler
@@ -21,11 +19,9 @@ import os
 import random
 import resource
 import signal
-import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -33,6 +29,7 @@ from typing import Any
 
 import torch
 import torch.utils.tensorboard  # imported here, once
+from tests import trials
 from tests.tiny import NUM_ENVS, STEPS, tiny_config
 
 from rndfast.config import Config
@@ -186,26 +183,14 @@ def uninterrupted_run() -> Iterator[Path]:
 
 def main(trial: Trial, description: str | None) -> None:
     """Repeat a trial, until Ctrl-C at most; exits with 1 if anything did not hold."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--times", type=int, default=100, help="trials")
-    parser.add_argument("--seed", type=int, default=0, help="of the first trial")
-    arguments = parser.parse_args()
-    outcomes: Counter[str] = Counter()
-    num_broken = 0
-    begun = time.monotonic()
-    with uninterrupted_run() as whole, contextlib.suppress(KeyboardInterrupt):
-        for seed in range(arguments.seed, arguments.seed + arguments.times):
+    parsed = trials.arguments(description)
+    with uninterrupted_run() as whole:
+
+        def in_empty_folder(chance: random.Random) -> str:
             with tempfile.TemporaryDirectory() as name:
-                try:
-                    outcomes[trial(random.Random(seed), Path(name), whole)] += 1
-                except Broken as broken:
-                    num_broken += 1
-                    print(f"seed {seed}: BROKEN: {broken}", flush=True)
-    for outcome, count in sorted(outcomes.items()):
-        print(f"{count:6} {outcome}")
-    num_trials = outcomes.total() + num_broken
-    print(f"{num_trials} trials in {time.monotonic() - begun:.0f} s, {num_broken} broken")
-    sys.exit(num_broken > 0)
+                return trial(chance, Path(name), whole)
+
+        trials.repeat(in_empty_folder, parsed.times, parsed.seed)
 
 
 def signal_name(code: int) -> str:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from rndfast.config import RunConfig
 from rndfast.runs.metrics import MetricsWriter, keep_rows_until, read_metrics
@@ -33,6 +34,26 @@ def test_a_row_goes_to_the_file_and_to_tensorboard(tmp_path: Path) -> None:
     scalars = [(event.step, event.value) for event in events.Scalars("losses/policy")]
     assert scalars == [(64, 0.25), (128, 0.5)]
     assert events.Tags()["scalars"] == ["losses/policy"]  # what has no value is not drawn
+
+
+def test_tensorboard_says_what_a_metric_is(tmp_path: Path) -> None:
+    """Read as TensorBoard itself does, from the first value of each."""
+    writer = MetricsWriter(RunConfig(run_dir=tmp_path), {}, transitions=0)
+    row = {"transitions": 64, "losses/policy": 0.25, "rooms/7/steps": 3, "of/others": 1.0}
+    writer.write({**row, "rooms/7/steps": None})
+    writer.write({**row, "transitions": 128})
+    writer.close()
+    descriptions: dict[str, str] = {}
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    for event in EventFileLoader(str(path)).Load():
+        for value in event.summary.value:
+            descriptions.setdefault(value.tag, value.metadata.summary_description)
+    assert descriptions["losses/policy"].startswith("PPO's loss: ")
+    assert descriptions["rooms/7/steps"].startswith("Steps of this rollout that ended in room n;")
+    assert descriptions["of/others"] == ""
+    page = "docs/metrics.md"
+    assert all(f"`{page}`" in descriptions[name] for name in ("losses/policy", "rooms/7/steps"))
+    assert (Path(__file__).resolve().parents[2] / page).exists()
 
 
 def test_an_image_is_shown_in_tensorboard(tmp_path: Path) -> None:

@@ -49,8 +49,13 @@ class EvalArguments:
     num_threads: int = 0
     """Threads; 0: one per core."""
     video: Path | None = None
-    """Where the video (mp4) of the first episode goes; eval/ in the run directory, or beside the
-    file, if left out."""
+    """Where the video of the first episode goes, a file that ends in .mp4, .webp or .gif; eval/ in
+    the run directory, or beside the agent's file, if left out."""
+    format: Literal["mp4", "webp", "gif"] | None = None
+    """Format of the video; what --video ends in, or mp4, if left out. webp and gif, for a README,
+    are smaller and have at most 15 pictures a second."""
+    speed: float = 1.0
+    """Seconds of the game in a second of the video."""
     record: bool = True
     """Record a video (pip install 'rndfast[video]')."""
     allow_import: str | None = None

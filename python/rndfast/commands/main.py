@@ -60,6 +60,8 @@ def evaluate(arguments: EvalArguments) -> None:
         seed=arguments.seed,
         num_threads=arguments.num_threads,
         video=arguments.video,
+        video_format=arguments.format,
+        speed=arguments.speed,
         record=arguments.record,
         allow_import=arguments.allow_import,
     )

@@ -584,7 +584,7 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
             ValueError: It is an array of integers, or none of the game's actions.
             RuntimeError: Before `reset`, after `close`, in a forked child, or after the end of an
                 episode.
-            KeyboardInterrupt: At Ctrl-C. The step was made; what came of it is lost.
+            KeyboardInterrupt: At Ctrl-C. If the step had begun, it was made; its results are lost.
         """
         action_array = np.asarray(action)
         if action_array.shape != ():
@@ -601,8 +601,9 @@ class AtariEnv(gymnasium.Env[npt.NDArray[np.uint8], int | np.integer[Any]]):
             )
         except KeyboardInterrupt:
             # who goes on can only step again, and does not know of a step that is under way
-            _, _, terminations, truncations, info = self._envs.recv()
-            self._note_end(terminations, truncations, info)
+            if not self._envs.is_idle:  # it is, if Ctrl-C came before the step or after its end
+                _, _, terminations, truncations, info = self._envs.recv()
+                self._note_end(terminations, truncations, info)
             raise
         self._note_end(terminations, truncations, info)
         return (

@@ -15,7 +15,9 @@ class Rooms:
 
     ``visited``: ``(N, 256)`` bool. ``first_visits``: ``(256,)`` int64, transitions over all
     environments up to the step that ended there; `NEVER` before. ``steps``: ``(256,)`` int64, steps
-    of this rollout that ended there. In games whose rooms are not known, no room is ever marked.
+    of this rollout that ended there. ``last``: ``(N,)`` int64, the room that each environment's
+    latest step ended in. In games whose rooms are not known, no room is ever marked, and ``last``
+    stays `NEVER`.
 
     Args:
         num_envs: N.
@@ -25,6 +27,7 @@ class Rooms:
         self.visited = np.zeros((num_envs, 256), np.bool_)
         self.first_visits = np.full(256, NEVER, np.int64)
         self.steps = np.zeros(256, np.int64)
+        self.last = np.full(num_envs, NEVER, np.int64)
 
     def note(
         self,
@@ -50,6 +53,7 @@ class Rooms:
         visited, rows = self.visited[envs], np.arange(len(ended))
         rooms, some_ended = info["room"], bool(ended.any())
         last_rooms = np.where(ended, info["final_info"]["room"], rooms) if some_ended else rooms
+        self.last[envs] = last_rooms
         self.steps += np.bincount(last_rooms, minlength=256)
         if not some_ended and visited[rows, rooms].all():  # nothing new, as in most steps
             return []

@@ -6,6 +6,7 @@ interquartile mean with its bootstrap interval, as Agarwal et al. (2021) advise 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,21 +75,24 @@ def iqm(values: Array) -> Array:
     return middle
 
 
-def bootstrap_interval(values: Array) -> tuple[Array, Array]:
-    """95 % interval of the interquartile mean over the first axis: the percentile bootstrap.
+def bootstrap_interval(
+    values: Array, statistic: Callable[[Array], Array] = iqm
+) -> tuple[Array, Array]:
+    """95 % interval of a statistic over the first axis: the percentile bootstrap.
 
     Whole runs are drawn with replacement, by a generator with a fixed seed: the same values give
     the same interval. Of one run it is that run; of two to four, their range.
 
     Args:
-        values: ``(R, ...)`` float64, one row for each run.
+        values: ``(R, ...)`` float64, one row for each run, or episode.
+        statistic: Of ``(R, ...)``, over the first axis.
 
     Returns:
         Lower and upper end, each ``(...)`` float64.
     """
     rng = np.random.default_rng(0)
     draws = rng.integers(len(values), size=(BOOTSTRAP_RESAMPLES, len(values)))
-    means = np.array([iqm(values[draw]) for draw in draws])
+    means = np.array([statistic(values[draw]) for draw in draws])
     tail = (1 - CONFIDENCE) / 2
     # an end is one of the resampled means; nothing lies outside the values
     low, high = np.quantile(means, (tail, 1 - tail), axis=0, method="inverted_cdf")

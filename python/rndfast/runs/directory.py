@@ -33,7 +33,7 @@ from rndfast.runs.state import RunStates
 from rndfast.runtime.durable_files import remove_leftovers, replace_durably
 from rndfast.runtime.file_lock import hold_lock
 from rndfast.runtime.hardware import hardware
-from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.interruption import shielded
 
 Result = TypeVar("Result")
 
@@ -165,20 +165,12 @@ class RunRecorder:
         config: The run's settings.
         states: Who took ``state`` and those of `record`.
         state: That before the first rollout.
-        interruption: Ctrl-C waits while something is written.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        states: RunStates,
-        state: dict[str, Tensor],
-        interruption: Interruption,
-    ) -> None:
+    def __init__(self, config: Config, states: RunStates, state: dict[str, Tensor]) -> None:
         replace_durably(config.run.run_dir / "config.toml", to_toml(config).encode())
         replace_durably(config.run.run_dir / MACHINE, json.dumps(hardware(), indent=2).encode())
         self._config, self._states = config, states
-        self._interruption = interruption
         self._last_state = state  # what a failure in the next rollout cannot touch
         self._metrics = MetricsWriter(config.run, dataclasses.asdict(config), self._transitions)
         self._alarms = AlarmLog(config.run.run_dir, config.ppo.rollout_steps)
@@ -197,7 +189,7 @@ class RunRecorder:
             The alarms that this rollout raises.
         """
         run = self._config.run
-        with self._interruption.shielded():
+        with shielded():
             self._last_state = state
             new_alarms = self._alarms.add(metrics)
             metrics["health/alarms"] = len(self._alarms.raised)
@@ -224,10 +216,10 @@ class RunRecorder:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            # where the system refused to write (full disk), another write would hide the reason
-            if error is not None and not isinstance(error, OSError):
-                with self._interruption.shielded():  # torchrun stops all ranks when it loses one
+        with shielded():  # torchrun stops all ranks when it loses one
+            try:
+                # where the system refused to write (full disk), another write would hide why
+                if error is not None and not isinstance(error, OSError):
                     self._save()
-        finally:
-            self._metrics.close()
+            finally:
+                self._metrics.close()

@@ -4,53 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rndfast.config import Config, require_import_allowed
 from rndfast.envs.make import make_env
+from rndfast.envs.rooms import NEVER
 from rndfast.learner.make import make_learner
 from rndfast.learner.rnd import scaled_rewards
 from rndfast.learner.rollout import play_steps, start_episodes
 from rndfast.runs.agent_file import load_trained
 from rndfast.runs.checkpoint import Checkpoint
+from rndfast.runs.curves import bootstrap_interval
 from rndfast.runs.description import playable_state, settings_of
 from rndfast.runs.directory import require_no_link
 from rndfast.runs.recording import Recording
+from rndfast.runs.video import Episode, VideoFormat, require_video, write_video
 from rndfast.runtime.compute import CpuCompute
 from rndfast.runtime.durable_files import require_writable
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.seeds import reduced_seed
 from rndfast.runtime.terminal import WholeTable, open_console
-
-
-@dataclass
-class Episode:
-    """One episode, from reset to end: a whole game, also where lost lives ended it in training.
-
-    Attributes:
-        ext_return: Sum of the unclipped extrinsic rewards.
-        length_steps: Number of steps.
-        ext_rewards: Unclipped extrinsic reward of each step.
-        int_rewards: Intrinsic reward of each step, scaled as in training; empty without a bonus.
-        pictures: What there was to see after each step, as arrays ``(H, W, 3)`` or a `Recording` of
-            such; empty if not recorded.
-        pictures_per_s: The speed at which the pictures are meant to be seen.
-        pixel_aspect: Height of a pixel, in widths of it.
-    """
-
-    ext_return: float = 0.0
-    length_steps: int = 0
-    ext_rewards: list[float] = field(default_factory=list)
-    int_rewards: list[float] = field(default_factory=list)
-    pictures: Sequence[NDArray[np.uint8]] | Recording = field(default_factory=list)
-    pictures_per_s: float = 0.0
-    pixel_aspect: float = 1.0
 
 
 def evaluate(
@@ -61,6 +37,8 @@ def evaluate(
     seed: int = 0,
     num_threads: int = 0,
     video: Path | None = None,
+    video_format: VideoFormat | None = None,
+    speed: float = 1.0,
     record: bool = True,
     allow_import: str | None = None,
 ) -> list[Episode]:
@@ -75,7 +53,9 @@ def evaluate(
         episodes: Episodes, played in parallel.
         seed: Seed of consoles and actions: the same seed plays the same episodes.
         num_threads: Threads; 0: one per core.
-        video: Path of the mp4; None: ``eval/`` in the run directory, or beside the file.
+        video: The file; None: one in ``eval/`` in the run directory, or beside the agent's file.
+        video_format: Of the video; None: what ``video`` ends in, or mp4.
+        speed: How many seconds of the game a second of the video shows.
         record: Record a video; needs the ``video`` extra.
         allow_import: Module that may be imported where the run's ``env_id`` is ``module:Name``.
 
@@ -83,17 +63,17 @@ def evaluate(
         CheckpointError: No checkpoint verifies, the one named does not, or the file.
         ImportError: ``record`` without the libraries of the ``video`` extra.
         OSError: The video cannot be written; before anything is played.
-        ValueError: ``episodes`` is below 1, ``seed`` below 0, ``video`` no .mp4, or the
-            environment is of a module that is not allowed.
+        ValueError: ``episodes`` is below 1, ``seed`` below 0, ``speed`` not above 0, ``video`` of
+            another format, or the environment of a module that is not allowed.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
+    if not 0 < speed < math.inf:
+        raise ValueError(f"speed must be finite and above 0, got {speed}")
     if record:
-        require_video_libraries()
-        if video is not None and video.suffix != ".mp4":
-            raise ValueError(f"video must be a file that ends in .mp4, got {str(video)!r}")
+        require_video(video, video_format)
         if video is None:
             require_no_link(source / "eval")
     console = open_console()
@@ -101,7 +81,7 @@ def evaluate(
 
     def video_of(checkpoint: Checkpoint) -> Path:
         directory = source.parent if is_file else source / "eval"
-        return video or directory / f"{checkpoint.path.stem}-seed{seed}.mp4"
+        return video or directory / f"{checkpoint.path.stem}-seed{seed}.{video_format or 'mp4'}"
 
     def play_checkpoint(checkpoint: Checkpoint) -> tuple[Checkpoint, list[Episode]]:
         trained = settings_of(checkpoint)
@@ -125,8 +105,8 @@ def evaluate(
     console.print(statistics_table(played, f"{name}, seed {seed}"))
     if record:
         path = video_of(checkpoint)
-        write_video(path, played[0])
-        console.print(f"video of the first episode: {path}")
+        write_video(path, played[0], speed)
+        console.print(f"video of the first episode: {path}", soft_wrap=True)
     return played
 
 
@@ -181,6 +161,8 @@ def play(
                 episodes[n].ext_rewards.append(float(rollout.rewards_raw[0, n]))
                 if int_rewards is not None:
                     episodes[n].int_rewards.append(float(int_rewards[n]))
+                if rollout.rooms.last[n] != NEVER:
+                    episodes[n].rooms.append(int(rollout.rooms.last[n]))
             is_playing &= ~rollout.game_over[0]
     for episode in episodes:
         episode.ext_return = float(np.sum(episode.ext_rewards))
@@ -189,68 +171,23 @@ def play(
 
 
 def statistics_table(episodes: list[Episode], title: str) -> WholeTable:
-    """Mean, spread and range of the episodes' returns, lengths and intrinsic rewards."""
+    """What the episodes came to: means with their bootstrap intervals, and ranges."""
     table = WholeTable(
-        "", "mean", "std", "min", "max", title=f"{len(episodes)} episodes of {title}"
+        *("", "mean", "95 % interval", "min", "max"),
+        title=f"{len(episodes)} episodes of {title}",
     )
     rows = {
         "return (unclipped)": [episode.ext_return for episode in episodes],
         "length (steps)": [float(episode.length_steps) for episode in episodes],
     }
+    if episodes[0].rooms:
+        rows["rooms"] = [float(len(set(episode.rooms))) for episode in episodes]
     if episodes[0].int_rewards:
-        rows["mean intrinsic reward"] = [float(np.mean(e.int_rewards)) for e in episodes]
+        rows["intrinsic per step"] = [float(np.mean(e.int_rewards)) for e in episodes]
     for name, values in rows.items():
-        figures = (np.mean(values), np.std(values), np.min(values), np.max(values))
-        table.add_row(name, *(f"{figure:.4g}" for figure in figures))
+        low, high = bootstrap_interval(np.array(values), lambda drawn: drawn.mean(axis=0))
+        mean, *ends = (
+            f"{figure:.4g}" for figure in (np.mean(values), np.min(values), np.max(values))
+        )
+        table.add_row(name, mean, f"{low:.4g} to {high:.4g}", *ends)
     return table
-
-
-def require_video_libraries() -> None:
-    """Check that a video can be written before anything is played.
-
-    Raises:
-        ImportError: The ``video`` extra is not installed.
-    """
-    for library in ("imageio_ffmpeg", "matplotlib"):
-        if importlib.util.find_spec(library) is None:
-            raise ImportError(
-                f"recording needs {library}: pip install 'rndfast[video]', or use --no-record"
-            )
-
-
-def write_video(path: Path, episode: Episode) -> None:
-    """Write an mp4: the picture, and the episode's reward with a moving mark.
-
-    The reward is the intrinsic one, or the extrinsic one of an agent without.
-    """
-    import imageio_ffmpeg
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.8), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    picture_axes, reward_axes = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    picture_axes.set_axis_off()
-    rewards = episode.int_rewards or episode.ext_rewards
-    label = "intrinsic reward (scaled)" if episode.int_rewards else "reward"
-    reward_axes.plot(rewards, color="tab:blue", linewidth=0.8)
-    reward_axes.set(xlabel="agent step", ylabel=label)
-    reward_axes.set_title(f"return {episode.ext_return:g} in {episode.length_steps:,} steps")
-    picture = picture_axes.imshow(
-        np.asarray(episode.pictures[0]), aspect=episode.pixel_aspect, animated=True
-    )
-    (mark,) = reward_axes.plot([], [], "o", color="tab:red", animated=True)
-
-    canvas.draw()
-    background = canvas.copy_from_bbox(figure.bbox)
-    size, fps = canvas.get_width_height(), episode.pictures_per_s
-    writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps)
-    writer.send(None)
-    with contextlib.closing(writer):
-        for step, pixels in enumerate(episode.pictures):
-            canvas.restore_region(background)
-            picture.set_data(np.asarray(pixels))
-            mark.set_data([step], [rewards[step]])
-            picture_axes.draw_artist(picture)
-            reward_axes.draw_artist(mark)
-            writer.send(np.asarray(canvas.buffer_rgba())[..., :3].tobytes())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rndfast.config import RunConfig
+from rndfast.runs.meanings import description_of
 from rndfast.runtime.durable_files import named_in_errors, replace_durably
 from rndfast.runtime.terminal import print_line
 
@@ -28,7 +29,7 @@ class MetricsWriter:
 
     def __init__(self, config: RunConfig, settings: dict[str, Any], transitions: int) -> None:
         # imported here: TensorBoard takes a second
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = config.run_dir / "metrics.jsonl"
@@ -36,7 +37,8 @@ class MetricsWriter:
         self._file = self._path.open("a", encoding="utf-8")
         self._tensorboard_dir = config.run_dir / "tensorboard"
         self._tensorboard: Any = SummaryWriter(self._tensorboard_dir, purge_step=transitions + 1)
-        self._summary, self._scalar = Summary, Summary.Value
+        self._summary, self._scalar, self._metadata = Summary, Summary.Value, SummaryMetadata
+        self._described: set[str] = set()
         self._tracker: Any = None
         if config.tracker != "none":
             self._tracker = importlib.import_module(config.tracker)
@@ -50,7 +52,10 @@ class MetricsWriter:
         step = metrics["transitions"]
         values = {key: value for key, value in metrics.items() if value is not None and "/" in key}
         # one event for the row: one for each value takes several times as long
-        scalars = [self._scalar(tag=key, simple_value=value) for key, value in values.items()]
+        scalars = [
+            self._scalar(tag=key, simple_value=value, metadata=self._describe(key))
+            for key, value in values.items()
+        ]
         with named_in_errors(self._tensorboard_dir):
             self._tensorboard.file_writer.add_summary(self._summary(value=scalars), step)
         self._call_tracker("log", values, step=step)
@@ -67,6 +72,13 @@ class MetricsWriter:
         with named_in_errors(self._tensorboard_dir):
             self._tensorboard.close()
         self._call_tracker("finish")
+
+    def _describe(self, metric: str) -> Any:
+        """What TensorBoard shows beside a metric's curve; it reads it from the first value."""
+        if metric in self._described:
+            return None
+        self._described.add(metric)
+        return self._metadata(summary_description=description_of(metric))
 
     def _call_tracker(self, method: str, *args: Any, **kwargs: Any) -> None:
         """Use the tracker, if there is one; what fails there, as a network does, ends no run."""

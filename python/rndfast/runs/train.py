@@ -33,7 +33,7 @@ from rndfast.runs.figures import (
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.state import RunStates, episode_seed, load_run_state
 from rndfast.runtime.compute import Compute, GpuCompute, open_compute, resolved
-from rndfast.runtime.interruption import Interruption
+from rndfast.runtime.interruption import Interruption, shielded
 from rndfast.runtime.processes import Ranks
 from rndfast.runtime.timeline import Timeline
 
@@ -73,7 +73,7 @@ def train(
     run = resolved(config.run)
     config = dataclasses.replace(config, run=run)
     with (
-        Interruption() as interruption,
+        Interruption(),
         Ranks(run.device, num_minibatches=config.ppo.num_minibatches) as ranks,
         own_run_dir(run, resume=resume, say=view) if ranks.rank == 0 else NOTHING,
         open_compute(run, timeline, ranks) as compute,
@@ -98,7 +98,8 @@ def train(
 
         states = RunStates(env, rollout, backend)
         state = states.take()
-        recorder = RunRecorder(config, states, state, interruption) if is_writer else None
+        with shielded():
+            recorder = RunRecorder(config, states, state) if is_writer else None
         with recorder or NOTHING:
             timeline.take_seconds()
             while agent.transitions < run.total_transitions:

@@ -22,6 +22,7 @@ from torch import Tensor
 from rndfast._core import ThreadPool, usable_cores
 from rndfast.config import RunConfig
 from rndfast.runtime.cuda_device import CudaDevice
+from rndfast.runtime.interruption import shielded
 from rndfast.runtime.processes import Ranks
 from rndfast.runtime.timeline import Timeline
 
@@ -154,7 +155,8 @@ class CpuCompute(Compute):
 
     def __exit__(self, *exception: object) -> None:
         # after Ctrl-C what has not begun yet is dropped, the few under way run to their end
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        with shielded():
+            self._executor.shutdown(wait=True, cancel_futures=True)
         super().__exit__(*exception)
 
     def map(
@@ -162,9 +164,10 @@ class CpuCompute(Compute):
     ) -> Iterator[Result]:
         """Call a function of each micro-batch on the threads; the results come in order."""
         work = self.timeline.noting(function)
-        if len(micro_batches) > 1:
-            return self._executor.map(work, micro_batches)
-        return map(work, micro_batches)
+        if len(micro_batches) <= 1:
+            return map(work, micro_batches)
+        with shielded():
+            return _one_by_one(self._executor.map(work, micro_batches))
 
     def micro_batches(
         self, indices: NDArray[np.int64], max_size: int | None = None
@@ -172,6 +175,17 @@ class CpuCompute(Compute):
         """Cut indices into micro-batches of about the same size, at most ``max_size``."""
         size = max_size or self.micro_batch_size
         return np.array_split(indices, max(1, -(-len(indices) // size)))
+
+
+def _one_by_one(results: Iterator[Result]) -> Iterator[Result]:
+    """What other threads compute; Ctrl-C comes between two results."""
+    while True:
+        with shielded():
+            try:
+                result = next(results)
+            except StopIteration:
+                return
+        yield result
 
 
 class GpuCompute(Compute):

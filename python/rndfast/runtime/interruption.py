@@ -30,20 +30,18 @@ class Interrupted(BaseException):
 class Interruption:
     """Turns the first SIGINT, SIGTERM or SIGHUP into :class:`Interrupted`.
 
-    It is raised where the main thread is. SIGHUP is a terminal that was closed.
-
-    Inside :meth:`shielded` it is held back until the end. Outside the main thread, where
-    Python delivers no signals, it does nothing.
+    It is raised where the main thread is, but held back inside :func:`shielded`. SIGHUP is a
+    terminal that was closed. Outside the main thread, where Python delivers no signals, it does
+    nothing.
     """
 
     def __init__(self) -> None:
         self._received: int | None = None
         self._received_at = 0.0  # by the monotonic clock, in s
-        self._shield_depth = 0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
+        if _is_main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._previous[signum] = signal.signal(signum, self._handle)
         return self
@@ -51,17 +49,7 @@ class Interruption:
     def __exit__(self, *exception: object) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
-
-    @contextlib.contextmanager
-    def shielded(self) -> Iterator[None]:
-        """Let what is done inside finish before an interruption is raised."""
-        self._shield_depth += 1
-        try:
-            yield
-        finally:
-            self._shield_depth -= 1
-        if self._received is not None and self._shield_depth == 0:
-            raise Interrupted(self._received)
+        _shield.held_back = None
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._received is not None:
@@ -69,5 +57,42 @@ class Interruption:
                 os._exit(128 + signum)
             return
         self._received, self._received_at = signum, time.monotonic()
-        if self._shield_depth == 0:
+        if _shield.depth > 0:
+            _shield.held_back = Interrupted(signum)
+        else:
             raise Interrupted(signum)
+
+
+class _Shield:
+    """Of the main thread, whoever handles its signals."""
+
+    depth = 0
+    held_back: Interrupted | None = None
+
+
+_shield = _Shield()
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Let what is done inside finish before the main thread is interrupted.
+
+    For what must be done as a whole: files that are written, and calls of Python's own queues,
+    executors and threads. An exception amid one of these can leave a lock taken, so that another
+    thread waits for it for ever.
+    """
+    if not _is_main_thread():
+        yield
+        return
+    _shield.depth += 1
+    try:
+        yield
+    finally:
+        _shield.depth -= 1
+    if _shield.depth == 0 and _shield.held_back is not None:
+        held_back, _shield.held_back = _shield.held_back, None
+        raise held_back
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
