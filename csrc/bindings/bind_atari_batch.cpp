@@ -259,6 +259,42 @@ class Batch {
     idle_batch().restore({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()});
   }
 
+  std::vector<py::bytes> get_states(const py::object& env_ids) {
+    const AtariBatch& batch = idle_batch();
+    std::vector<py::bytes> states;
+    for (const std::int64_t id : ids_of("env_ids", env_ids)) {
+      const std::vector<std::uint8_t> bytes = batch.snapshot_of(static_cast<std::size_t>(id));
+      states.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+    return states;
+  }
+
+  void set_states(const py::object& env_ids, const std::vector<py::bytes>& states) {
+    AtariBatch& batch = idle_batch();
+    const std::vector<std::int64_t> ids = distinct_ids_of("env_ids", env_ids);
+    if (states.size() != ids.size()) {
+      throw py::value_error("states must be one for each of " + std::to_string(ids.size()) + " environments, got " +
+                            std::to_string(states.size()));
+    }
+    std::vector<std::span<const std::uint8_t>> views;
+    for (const py::bytes& state : states) {
+      const std::string_view view = state;
+      views.emplace_back(reinterpret_cast<const std::uint8_t*>(view.data()), view.size());
+    }
+    batch.restore_each(ids, views);
+  }
+
+  void copy_states(const py::object& source_ids, const py::object& target_ids) {
+    AtariBatch& batch = idle_batch();
+    const std::vector<std::int64_t> sources = ids_of("source_ids", source_ids);
+    const std::vector<std::int64_t> targets = distinct_ids_of("target_ids", target_ids);
+    if (sources.size() != targets.size()) {
+      throw py::value_error("target_ids must have shape " + shape_text({static_cast<py::ssize_t>(sources.size())}) +
+                            ", as source_ids, got " + shape_text({static_cast<py::ssize_t>(targets.size())}));
+    }
+    batch.copy_states(sources, targets);
+  }
+
   void start_trace(std::int64_t max_spans) {
     calls_.batch().start_trace(static_cast<std::size_t>(require_int("max_spans", max_spans, 1, kMaxSpans)));
   }
@@ -287,6 +323,33 @@ class Batch {
   static std::vector<std::int64_t> copy_of(const py::array& integers) {
     const auto view = view_flat<std::int64_t>(integers);
     return {view.begin(), view.end()};
+  }
+
+  /// Numbers of environments that exist.
+  std::vector<std::int64_t> ids_of(const char* name, const py::object& object) const {
+    const IntArray array = require_integers(name, object);
+    if (array.ndim() != 1) {
+      throw py::value_error(std::string(name) + " must have shape (n,), got " + shape_text(shape_of(array)));
+    }
+    std::vector<std::int64_t> ids = copy_of(array);
+    for (const std::int64_t id : ids) {
+      if (id >= 0 && id < static_cast<std::int64_t>(num_envs())) continue;
+      throw py::value_error(std::string(name) + " must be in [0, " + std::to_string(num_envs() - 1) + "], got " +
+                            std::to_string(id));
+    }
+    return ids;
+  }
+  std::vector<std::int64_t> distinct_ids_of(const char* name, const py::object& object) const {
+    std::vector<std::int64_t> ids = ids_of(name, object);
+    std::vector<bool> is_named(num_envs());
+    for (const std::int64_t id : ids) {
+      if (is_named[static_cast<std::size_t>(id)]) {
+        throw py::value_error(std::string(name) + " must name each environment once, got " + std::to_string(id) +
+                              " twice");
+      }
+      is_named[static_cast<std::size_t>(id)] = true;
+    }
+    return ids;
   }
 
   static IntArray require_integers(const char* name, const py::object& object) {
@@ -444,6 +507,10 @@ void bind_atari_batch(py::module_& m) {
            "The same, but for the sum that `add_snapshot_sum` adds, into ``(snapshot_bytes,)`` uint8.")
       .def_property_readonly("snapshot_bytes", &Batch::snapshot_bytes, "Size of a snapshot.")
       .def("restore", &Batch::restore, "snapshot"_a, "Return to a state.")
+      .def("get_states", &Batch::get_states, "env_ids"_a, "A snapshot of each of some environments.")
+      .def("set_states", &Batch::set_states, "env_ids"_a, "states"_a, "Return each of some environments to a state.")
+      .def("copy_states", &Batch::copy_states, "source_ids"_a, "target_ids"_a,
+           "Put the states of some environments into others.")
       .def("start_trace", &Batch::start_trace, "max_spans"_a, kStartTraceDoc)
       .def("take_trace", &Batch::take_trace, kTakeTraceDoc)
       .def("require_owner", &Batch::require_owner, "Raise RuntimeError in a forked process.")

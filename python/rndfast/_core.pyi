@@ -2,6 +2,7 @@
 The compiled core of rndfast. Use it through the rndfast package.
 """
 from __future__ import annotations
+import collections.abc
 import numpy
 import numpy.typing
 import typing
@@ -222,6 +223,14 @@ class AtariBatch:
         """
         The same, but for the sum that `add_snapshot_sum` adds, into ``(snapshot_bytes,)`` uint8.
         """
+    def copy_states(self, source_ids: typing.Any, target_ids: typing.Any) -> None:
+        """
+        Put the states of some environments into others.
+        """
+    def get_states(self, env_ids: typing.Any) -> list[bytes]:
+        """
+        A snapshot of each of some environments.
+        """
     def observe(self) -> StepResults:
         """
         All environments as they are now.
@@ -249,6 +258,10 @@ class AtariBatch:
     def send(self, actions: numpy.typing.NDArray[typing.Any], env_ids: typing.Any = None, out: typing.Any = None, waits: bool = False) -> None:
         """
         Begin to step environments; `waits`: the next call is `recv`. See :meth:`rndfast.AtariVectorEnv.send`.
+        """
+    def set_states(self, env_ids: typing.Any, states: collections.abc.Sequence[bytes]) -> None:
+        """
+        Return each of some environments to a state.
         """
     def snapshot(self) -> bytes:
         """

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <unordered_map>
 #include <utility>
 
 #include "rndfast/env/snapshot.hpp"
@@ -120,16 +121,16 @@ void AtariBatch::render(std::size_t env, std::uint8_t* rgb) {
   plan_.pool_colors(last, other, rgb);
 }
 
-/// What a snapshot must agree on: the layout of the state, and what gives it a meaning.
-std::string AtariBatch::description() const {
+/// The layout of the state, and what gives it a meaning.
+std::string AtariBatch::description(std::size_t num_envs) const {
   const Game& game = plan_.board().game();
-  return std::string(game.name) + " x " + std::to_string(envs_.size()) + ", state bytes " +
+  return std::string(game.name) + " x " + std::to_string(num_envs) + ", state bytes " +
          std::to_string(sizeof(AtariEnv)) + ", frame bytes " + std::to_string(frames_per_env_) +
          describe_settings(plan_.settings(), game);
 }
 
 std::size_t AtariBatch::snapshot_bytes() const {
-  return snapshot_header(description()).size() + env_bytes() + frame_bytes();
+  return snapshot_header(description(num_envs())).size() + num_envs() * (sizeof(AtariEnv) + frames_per_env_);
 }
 
 void AtariBatch::copy_state(std::span<std::uint8_t> out) {
@@ -138,15 +139,17 @@ void AtariBatch::copy_state(std::span<std::uint8_t> out) {
   struct Copy final : WorkerQueue::Task {
     Copy(const AtariBatch& copied, std::span<std::uint8_t> state) : batch(copied), out(state) {}
     void run(std::size_t env) override {
-      std::memcpy(out.data() + env * sizeof(AtariEnv), &batch.envs_[env], sizeof(AtariEnv));
-      std::memcpy(out.data() + batch.env_bytes() + env * batch.frames_per_env_, batch.frames_of(env).stack,
-                  batch.frames_per_env_);
+      const auto state = batch.state_bytes(env);
+      const auto frames = batch.frame_bytes(env);
+      std::ranges::copy(state, out.begin() + static_cast<std::ptrdiff_t>(env * state.size()));
+      const std::size_t first_frames = batch.num_envs() * state.size();
+      std::ranges::copy(frames, out.begin() + static_cast<std::ptrdiff_t>(first_frames + env * frames.size()));
     }
     bool is_traced() const override { return false; }  // they are no steps
     const AtariBatch& batch;
     std::span<std::uint8_t> out;
   };
-  const std::string header = snapshot_header(description());
+  const std::string header = snapshot_header(description(num_envs()));
   std::ranges::copy(header, out.begin());
   Copy copy(*this, out.subspan(header.size()));
   WorkerQueue::Job* const job = queue_.submit(copy, envs_.size(), {}, WorkerQueue::Start::kAllButThread0);
@@ -161,20 +164,84 @@ std::vector<std::uint8_t> AtariBatch::snapshot() {
 }
 
 void AtariBatch::restore(std::span<const std::uint8_t> bytes) {
-  const auto state = unpack_snapshot(bytes, description(), env_bytes() + frame_bytes());
-  const auto checked = std::make_unique<AtariEnv>();
-  for (std::size_t env = 0; env < envs_.size(); ++env) {
-    std::memcpy(checked.get(), state.data() + env * sizeof(AtariEnv), sizeof(AtariEnv));
+  const std::size_t size = sizeof(AtariEnv) + frames_per_env_;
+  const auto all = unpack_snapshot(bytes, description(num_envs()), num_envs() * size);
+  const auto states = all.first(num_envs() * sizeof(AtariEnv));
+  const auto frames = all.subspan(states.size());
+  const auto state_of = [&](std::size_t env) { return states.subspan(env * sizeof(AtariEnv), sizeof(AtariEnv)); };
+  for (std::size_t env = 0; env < num_envs(); ++env) {
     try {
-      checked->validate(plan_);
+      validate(state_of(env));
     } catch (const std::invalid_argument& error) {
       throw std::invalid_argument("env " + std::to_string(env) + ": " + error.what());
     }
   }
-  std::memcpy(envs_.data(), state.data(), env_bytes());
-  std::memcpy(frames_.get(), state.data() + env_bytes(), frame_bytes());
-  for (std::size_t env = 0; env < envs_.size(); ++env) has_ended_[env] = envs_[env].has_ended() ? 1 : 0;
-  has_started_.assign(envs_.size(), 1);
+  for (std::size_t env = 0; env < num_envs(); ++env) {
+    assign(env, state_of(env), frames.subspan(env * frames_per_env_, frames_per_env_));
+  }
+}
+
+std::vector<std::uint8_t> AtariBatch::snapshot_of(std::size_t env) const {
+  require_started(env);
+  return pack_snapshot(description(1), {state_bytes(env), frame_bytes(env)});
+}
+
+void AtariBatch::restore_each(std::span<const std::int64_t> env_ids,
+                              std::span<const std::span<const std::uint8_t>> states) {
+  const std::string expected = description(1);
+  std::vector<std::span<const std::uint8_t>> unpacked;
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    try {
+      unpacked.push_back(unpack_snapshot(states[i], expected, sizeof(AtariEnv) + frames_per_env_));
+      validate(unpacked.back().first(sizeof(AtariEnv)));
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument("states[" + std::to_string(i) + "]: " + error.what());
+    }
+  }
+  for (std::size_t i = 0; i < unpacked.size(); ++i) {
+    const auto state = unpacked[i].first(sizeof(AtariEnv));
+    assign(static_cast<std::size_t>(env_ids[i]), state, unpacked[i].subspan(sizeof(AtariEnv)));
+  }
+}
+
+void AtariBatch::copy_states(std::span<const std::int64_t> source_ids, std::span<const std::int64_t> target_ids) {
+  for (const std::int64_t id : source_ids) require_started(static_cast<std::size_t>(id));
+  std::vector<std::uint8_t> is_overwritten(num_envs());
+  for (std::size_t i = 0; i < target_ids.size(); ++i) {
+    if (source_ids[i] != target_ids[i]) is_overwritten[static_cast<std::size_t>(target_ids[i])] = 1;
+  }
+  using Bytes = std::vector<std::uint8_t>;
+  std::unordered_map<std::int64_t, std::pair<Bytes, Bytes>> kept;  // of sources that are targets too
+  for (const std::int64_t id : source_ids) {
+    const auto env = static_cast<std::size_t>(id);
+    if (is_overwritten[env] == 0 || kept.contains(id)) continue;
+    const auto state = state_bytes(env);
+    const auto frames = frame_bytes(env);
+    kept.emplace(id, std::pair(Bytes(state.begin(), state.end()), Bytes(frames.begin(), frames.end())));
+  }
+  for (std::size_t i = 0; i < target_ids.size(); ++i) {
+    if (source_ids[i] == target_ids[i]) continue;
+    const auto source = static_cast<std::size_t>(source_ids[i]);
+    const auto target = static_cast<std::size_t>(target_ids[i]);
+    if (const auto found = kept.find(source_ids[i]); found != kept.end()) {
+      assign(target, found->second.first, found->second.second);
+    } else {
+      assign(target, state_bytes(source), frame_bytes(source));
+    }
+  }
+}
+
+void AtariBatch::validate(std::span<const std::uint8_t> state) const {
+  const auto checked = std::make_unique<AtariEnv>();
+  std::memcpy(checked.get(), state.data(), sizeof(AtariEnv));
+  checked->validate(plan_);
+}
+
+void AtariBatch::assign(std::size_t env, std::span<const std::uint8_t> state, std::span<const std::uint8_t> frames) {
+  std::memcpy(&envs_[env], state.data(), sizeof(AtariEnv));
+  std::memcpy(frames_of(env).stack, frames.data(), frames_per_env_);
+  has_ended_[env] = envs_[env].has_ended() ? 1 : 0;
+  has_started_[env] = 1;
 }
 
 }  // namespace rndfast

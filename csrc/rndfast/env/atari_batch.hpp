@@ -81,11 +81,28 @@ class AtariBatch {
   std::vector<std::uint8_t> snapshot();
   void restore(std::span<const std::uint8_t> bytes);
 
+  // The same for single environments, which must exist and not be under way; a state is a snapshot of one alone.
+
+  std::vector<std::uint8_t> snapshot_of(std::size_t env) const;
+  /// Puts a state into each of some environments. Throws as restore() does, and changes nothing then.
+  void restore_each(std::span<const std::int64_t> env_ids, std::span<const std::span<const std::uint8_t>> states);
+  /// Puts the states of some environments, as they are before the call, into others; targets are distinct.
+  void copy_states(std::span<const std::int64_t> source_ids, std::span<const std::int64_t> target_ids);
+
  private:
   AtariEnv::Frames frames_of(std::size_t env) const;
-  std::string description() const;
-  std::size_t env_bytes() const { return envs_.size() * sizeof(AtariEnv); }
-  std::size_t frame_bytes() const { return envs_.size() * frames_per_env_; }
+  /// What a snapshot of so many environments must agree on.
+  std::string description(std::size_t num_envs) const;
+  /// Of one environment; throws std::invalid_argument.
+  void validate(std::span<const std::uint8_t> state) const;
+  /// Puts what is valid into an environment.
+  void assign(std::size_t env, std::span<const std::uint8_t> state, std::span<const std::uint8_t> frames);
+  std::span<const std::uint8_t> state_bytes(std::size_t env) const {
+    return {reinterpret_cast<const std::uint8_t*>(&envs_[env]), sizeof(AtariEnv)};
+  }
+  std::span<const std::uint8_t> frame_bytes(std::size_t env) const {
+    return {frames_.get() + env * frames_per_env_, frames_per_env_};
+  }
 
   EnvPlan plan_;
   std::vector<AtariEnv> envs_;

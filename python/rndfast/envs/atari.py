@@ -400,6 +400,73 @@ class AtariVectorEnv(VectorEnv[npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDAr
         self._idle_batch().restore(snapshot)
         self._is_reset = True
 
+    def get_states(self, env_ids: Array) -> list[bytes]:
+        """Return the state of some environments, each by itself.
+
+        A state holds all there is: console, random streams, picture, frame stack and episode. It is
+        what `snapshot` of the same environment alone, ``num_envs=1``, would return.
+
+        Args:
+            env_ids: ``(n,)`` integers.
+
+        Raises:
+            TypeError: If ``env_ids`` is no array of integers.
+            ValueError: If it has another shape, or a number that is no environment's.
+            RuntimeError: As of `snapshot`.
+        """
+        batch = self._idle_batch()
+        if not self._is_reset:
+            raise RuntimeError("call reset() before get_states()")
+        return batch.get_states(np.asarray(env_ids))
+
+    def set_states(self, env_ids: Array, states: Sequence[bytes]) -> None:
+        """Return some environments to states that `get_states` gave, here or in another process.
+
+        They go on exactly as those whose states they were: the same actions give the same bytes.
+        `step` and `recv` return what follows; nothing returns the restored observation itself.
+
+        Args:
+            env_ids: ``(n,)`` integers, each once.
+            states: n states, of any environments of the same game and settings (but reward
+                clipping); the same one may be there several times.
+
+        Raises:
+            TypeError: If ``env_ids`` is no array of integers, or a state is not bytes.
+            ValueError: If ``env_ids`` has another shape, a number twice or one that is no
+                environment's; if a state is damaged, or of other environments or another build of
+                rndfast. The environments are unchanged.
+            RuntimeError: As of `snapshot`.
+        """
+        batch = self._idle_batch()
+        if not self._is_reset:
+            raise RuntimeError("call reset() before set_states()")
+        for index, state in enumerate(states):
+            if not isinstance(state, bytes):
+                raise TypeError(f"states[{index}] must be bytes, got {type(state).__name__}")
+        batch.set_states(np.asarray(env_ids), states)
+
+    def copy_states(self, source_ids: Array, target_ids: Array) -> None:
+        """Put the states of some environments into others, which go on from there as they would.
+
+        All sources are read first, so that environments may change places. It copies memory alone,
+        more than a hundred thousand environments a second. Random streams are copied too: with
+        sticky actions or no-op starts, give copies other actions for them to differ.
+
+        Args:
+            source_ids: ``(n,)`` integers; one may be there several times.
+            target_ids: ``(n,)`` integers, each once.
+
+        Raises:
+            TypeError: If either is no array of integers.
+            ValueError: If they have other shapes, or numbers that are no environments'; if a target
+                is there twice.
+            RuntimeError: As of `snapshot`.
+        """
+        batch = self._idle_batch()
+        if not self._is_reset:
+            raise RuntimeError("call reset() before copy_states()")
+        batch.copy_states(np.asarray(source_ids), np.asarray(target_ids))
+
     def get_action_meanings(self) -> list[str]:
         """Say what each action does, in ale-py's words: ``["NOOP", "FIRE", "RIGHT", "LEFT"]``."""
         return [ACTION_MEANINGS[action] for action in self._action_set]
