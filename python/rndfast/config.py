@@ -24,12 +24,16 @@ from typing import Any, Literal, TypeVar
 
 import tomli_w
 
+from rndfast.runtime.durable_files import read_bounded
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
 Section = TypeVar("Section")
+
+MAX_FILE_BYTES = 1_000_000  # of settings; all there are take 2 KB
 
 
 def _require(condition: bool, name: str, expected: str, got: object) -> None:
@@ -472,9 +476,10 @@ def read_toml(path: Path, base: Config | None = None) -> Config:
         OSError: It cannot be read.
     """
     try:
-        return from_toml(path.read_text("utf-8"), base)
+        return from_toml(read_bounded(path, MAX_FILE_BYTES).decode(), base)
     except ValueError as error:  # as that of bytes that are no UTF-8
-        raise ValueError(f"{path}: {error}") from None
+        text = str(error)
+        raise ValueError(text if str(path) in text else f"{path}: {text}") from None
 
 
 def require_import_allowed(config: Config, allowed: str | None, where: Path) -> None:

@@ -100,6 +100,8 @@ def test_no_command_imports_what_a_run_names(
     if command not in ("train", "eval"):
         assert main(argv) == 0
         assert not evil.exists()
+        shown = capsys.readouterr().out
+        assert ("its state is not checked: that would import evil" in shown) == (command == "info")
         return
     message = error_of(capsys, *argv)
     assert not evil.exists()

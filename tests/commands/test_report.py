@@ -20,6 +20,7 @@ from tests.tiny import tiny_config
 import rndfast
 from rndfast.commands.main import main
 from rndfast.commands.report.episode import peaks, png
+from rndfast.commands.report.page import machine
 from rndfast.commands.report.room_map import pitfall_distances, places_of, rooms_of
 from rndfast.config import Config, RunConfig, load_run_config, to_toml
 from rndfast.runs.curves import Run
@@ -269,6 +270,69 @@ def test_what_cannot_be_told_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert str(copy) in line
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_run_that_is_none_keeps_no_other_from_the_page(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(run_dir, bad)
+    (bad / "config.toml").write_text("[[")
+    huge = tmp_path / "huge"
+    shutil.copytree(run_dir, huge)
+    os.truncate(huge / "metrics.jsonl", 40 << 30)
+    runs = [str(path) for path in (tmp_path / "nowhere", bad, run_dir, huge)]
+    output = tmp_path / "report.html"
+    assert main(["report", *runs, "--output", str(output)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("left out: ") for line in lines] == [True] * 3
+    for line, name in zip(lines, ("nowhere", "bad", "huge"), strict=True):
+        assert name in line
+    assert "A run of PPO with Random Network Distillation trained on" in " ".join(
+        Elements(output).text.split()
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{}, {"charts/SPS": "fast", "rnd/rooms": [1], "perf/env_s": {}, "rnd/intrinsic_reward": 0.5}],
+)
+def test_rows_of_a_stranger_are_shown(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], row: dict[str, Any]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "metrics.jsonl").write_text(json.dumps({"transitions": 12345, **row}) + "\n")
+    (copy / "machine.json").write_text("[" * 5000 + "]" * 5000)
+    output = tmp_path / "report.html"
+    assert main(["report", str(copy), "--output", str(output)]) == 0
+    assert "12,345 transitions" in Elements(output).text
+    assert main(["info", str(copy)]) == 0
+    assert "12,345 of" in capsys.readouterr().out
+    code = main(["plot", str(copy), "--output", str(tmp_path / "plot.png")])
+    assert code == (0 if row else 1)  # there is nothing to draw
+    assert ("nothing to plot yet" in capsys.readouterr().err) == (not row)
+
+
+@pytest.mark.parametrize("content", [b" " * 20_000 + b"{}", b"[1]", b'{"gpu": 1}', b"\xff", None])
+def test_a_machine_that_is_none_is_left_out(tmp_path: Path, content: bytes | None) -> None:
+    if content is None:
+        os.mkfifo(tmp_path / "machine.json")  # to read it would never end
+    else:
+        (tmp_path / "machine.json").write_bytes(content)
+    assert machine(tmp_path) is None
+
+
+def test_a_page_that_cannot_be_written_is_told_before_an_episode_is_played(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rndfast.commands.report.page.play_episode", None)
+    assert main(["report", str(run_dir), "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"rndfast: error: Is a directory: {tmp_path}\n"
 
 
 # --- in a browser -----------------------------------------------------------------------------

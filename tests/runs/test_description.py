@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import tracemalloc
 import zlib
@@ -445,12 +446,44 @@ def test_a_wrong_tensor_is_named_and_the_next_older_checkpoint_is_used(
         evaluate(run_dir, checkpoint_name=newest.name, episodes=1, record=False)
     assert rndfast.load_agent(run_dir).transitions == 16
     capsys.readouterr()
+    assert main(["info", str(run_dir)]) == 1
+    shown = capsys.readouterr().out
+    assert re.search(rf"^{newest.name}: .*state '{name}' must be", shown, re.MULTILINE)
+    assert f"{older.name}: verified, " in shown
 
     assert main(["train", "--resume", str(run_dir)]) == 0
     shown = capsys.readouterr().out
     assert f"state '{name}' must be" in shown
     assert f"resuming from {older}" in shown
     assert load_newest_checkpoint(run_dir / "checkpoints")[0].transitions == 32
+
+
+def test_what_only_resuming_needs_is_told_apart(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    newest = list_checkpoints(run_dir / "checkpoints")[0]
+    rewrite_state(newest, **{"experience.is_first": None})
+    assert main(["info", str(run_dir)]) == 0
+    expected = rf"{newest.name}: verified to play, no run can go on .* 'experience.is_first' must"
+    assert re.search(expected, capsys.readouterr().out)
+
+
+def test_settings_that_name_no_game_are_not_verified(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    newest, older, _ = list_checkpoints(run_dir / "checkpoints")
+    text = (newest / "config.toml").read_text()
+    for path, env_id in ((newest, "rndfast/Pongg-v5"), (older, "NotInstalledHere-v0")):
+        changed = text.replace("MountainCar-v0", env_id)
+        rewrite(path, "config.toml", changed.encode())
+    assert main(["info", str(run_dir)]) == 1
+    shown = capsys.readouterr().out
+    assert f"{newest.name}: the settings in {newest}: unknown game" in shown
+    assert f"{older.name}: its sums are right, its state is not checked: " in shown
 
 
 def test_an_agent_file_with_a_wrong_tensor_is_refused(trained: Path, tmp_path: Path) -> None:

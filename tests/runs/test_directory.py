@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from tests.faults.campaign import require_equal
 from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
 
 import rndfast.runs.train
 from rndfast.commands.info import describe_run
 from rndfast.config import Config
+from rndfast.runs.alarms import Alarm, AlarmLog
 from rndfast.runs.checkpoint import list_checkpoints
 from rndfast.runs.curves import load_run
 from rndfast.runs.evaluate import evaluate
-from rndfast.runs.metrics import Metrics, read_metrics
+from rndfast.runs.metrics import Metrics, MetricsWriter, read_metrics
 from rndfast.runs.train import train
 from rndfast.runtime.file_lock import InUse
 
@@ -138,3 +142,69 @@ def test_a_directory_in_which_something_is_saved_is_never_begun_again(
         train(config, view=silent)
     assert sorted(config.run.run_dir.rglob("*")) == before
     assert path.read_text() == "mine"
+
+
+# --- what cannot be written beside the state ----------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["metrics.jsonl", "tensorboard", "alarms.jsonl", "picture"])
+def test_an_error_beside_the_state_costs_no_more_than_its_rollout(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """The third rollout's output fails; then there is room again, and nothing has been lost."""
+    whole = dataclasses.replace(config.run, run_dir=tmp_path / "whole")
+    train(dataclasses.replace(config, run=whole), view=silent)
+    rarely = dataclasses.replace(config.run, checkpoint_interval_rollouts=3)
+    config = dataclasses.replace(config, run=rarely)
+    write, add = MetricsWriter.write, AlarmLog.add
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_or_fail(writer: MetricsWriter, metrics: Metrics) -> None:
+        if metrics["transitions"] == 3 * ROLLOUT:
+            if output == "metrics.jsonl":  # fails again when it is closed
+                writer._file.close()
+                writer._file = Path("/dev/full").open("a")  # noqa: SIM115
+            elif output == "tensorboard":
+                monkeypatch.setattr(writer._tensorboard.file_writer, "add_summary", refuse)
+            elif output == "picture":
+                monkeypatch.setattr(writer._tensorboard, "add_image", refuse)
+        write(writer, metrics)
+
+    def add_or_fail(log: AlarmLog, row: Metrics) -> list[Alarm]:
+        if output == "alarms.jsonl" and row["transitions"] == 3 * ROLLOUT:
+            refuse()
+        return add(log, row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MetricsWriter, "write", write_or_fail)
+        patched.setattr(AlarmLog, "add", add_or_fail)
+        with pytest.raises(OSError, match="No space left") as caught:
+            train(config, view=silent)
+    if output != "alarms.jsonl":
+        file = output if output == "metrics.jsonl" else "tensorboard"
+        assert caught.value.filename == str(config.run.run_dir / file)
+    saved = 3 if output == "picture" else 2  # which is drawn after the state is saved
+    newest = list_checkpoints(config.run.run_dir / "checkpoints")[0]
+    assert newest.name == f"step-{saved * ROLLOUT:012d}"
+    train(config, resume=True, view=silent)
+    require_equal(config.run.run_dir, whole.run_dir)
+
+
+def test_where_the_state_cannot_be_saved_the_first_error_is_told(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter(("the first", "what follows"))
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, next(errors))
+
+    def view(update: Metrics | str) -> None:
+        if not isinstance(update, str):
+            monkeypatch.setattr("rndfast.runs.directory.save_checkpoint", refuse)
+
+    with pytest.raises(OSError, match="the first"):
+        train(config, view=view)
+    assert next(errors, None) is None  # it was tried once more
+    monkeypatch.undo()

@@ -3,7 +3,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import sys
+import tracemalloc
 import types
 from pathlib import Path
 from typing import Any
@@ -104,8 +106,61 @@ def test_a_tracker_gets_settings_rows_and_an_end(
     writer = MetricsWriter(config, settings, transitions=0)
     writer.write(ROW)
     writer.close()
+    goes_on = {"resume": "never"}
+    if name == "wandb":
+        goes_on = {"id": (config.run_dir / "tracker-id").read_text(), "resume": "allow"}
     assert calls == [
-        ("init", (), {"project": "rndfast", "name": "my-run", "config": settings}),
+        ("init", (), {"project": "rndfast", "name": "my-run", "config": settings, **goes_on}),
         ("log", ({"losses/policy": 0.25},), {"step": 64}),
         ("finish", (), {}),
     ]
+
+
+# --- files of strangers -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"text"',
+        "true",
+        "[1, [2]]",
+        '{"a": 1}',
+        "NaN",
+        "Infinity",
+        "1e999",
+        "9" * 400,
+        "-" + "9" * 19,
+    ],
+)
+def test_what_is_no_figure_is_left_out_of_a_row(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    rows = (
+        '{"transitions": VALUE, "a": 2}',
+        '{"transitions": 7, "a": VALUE, "b": null, "c": -0.5}',
+    )
+    path.write_text("".join(row.replace("VALUE", value) + "\n" for row in rows))
+    assert read_metrics(path) == [{"transitions": 7, "b": None, "c": -0.5}]
+
+
+def test_too_large_files_of_metrics_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.touch()
+    os.truncate(path, 40 << 30)  # sparse: it takes no room
+    with pytest.raises(
+        ValueError, match=r"metrics.jsonl must have at most 1,073,741,824 bytes, got"
+    ):
+        read_metrics(path)
+    os.truncate(path, 200 << 20)  # zeros, in one line
+    assert read_metrics(path) == []
+
+
+def test_a_line_without_an_end_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"transitions": 1}\n[' + "0," * (4 << 20) + '0]\n{"transitions": 2}\n')
+    tracemalloc.start()
+    rows = read_metrics(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == [{"transitions": 1}, {"transitions": 2}]
+    assert peak < 8 << 20

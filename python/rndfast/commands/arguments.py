@@ -12,6 +12,7 @@ import tyro
 
 from rndfast.config import Config, load_run_config, read_toml, require_import_allowed
 from rndfast.presets import PRESETS, Preset
+from rndfast.runtime.terminal import print_error
 
 Arguments = TypeVar("Arguments")
 
@@ -182,6 +183,27 @@ def from_file(path: Path | None, base: Config) -> Config:
     return read_toml(path, base)
 
 
+def settings_to_resume(run_dir: Path) -> Config:
+    """A run's settings; those of its newest checkpoint, which is said, if its file is damaged.
+
+    Raises:
+        ValueError: The file is wrong, and there is no checkpoint.
+        OSError: There is neither.
+    """
+    try:
+        return load_run_config(run_dir)
+    except (OSError, ValueError) as error:
+        from rndfast.runs.checkpoint import CheckpointError, use_newest_checkpoint
+        from rndfast.runs.description import settings_of
+
+        try:
+            settings, _ = use_newest_checkpoint(run_dir / "checkpoints", settings_of)
+        except CheckpointError:
+            raise error from None
+        print_error(f"rndfast: {error}: the settings of its newest checkpoint are taken")
+        return dataclasses.replace(settings, run=dataclasses.replace(settings.run, run_dir=run_dir))
+
+
 def parse_train(argv: list[str], command: str = "train") -> TrainArguments:
     """Resolve preset, file, run to resume and flags into one configuration.
 
@@ -206,7 +228,7 @@ def parse_train(argv: list[str], command: str = "train") -> TrainArguments:
             raise ValueError(
                 "--resume goes on with the run's own settings: leave --preset and --config out"
             )
-        settings = load_run_config(source.resume)
+        settings = settings_to_resume(source.resume)
     else:
         settings = from_file(source.config, settings)
 

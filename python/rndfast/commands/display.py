@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import os
-import sys
 from collections.abc import Iterator
 
 from rich.console import Group
@@ -18,7 +16,13 @@ from rich.text import Text
 from rndfast.config import Config
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import View
-from rndfast.runtime.terminal import open_console, print_line, printable
+from rndfast.runtime.terminal import (
+    give_up_output,
+    open_console,
+    print_error,
+    print_line,
+    printable,
+)
 from rndfast.runtime.timeline import PHASES
 
 # A live view's three columns fit from here on.
@@ -37,15 +41,20 @@ def open_view(config: Config) -> Iterator[View]:
             )
         )
         return
-    with Live(console=console, auto_refresh=False) as live:
+    live = Live(console=console, auto_refresh=False)
 
-        def show(update: Metrics | str) -> None:
-            if isinstance(update, str):
-                console.print(update)
-            else:
-                live.update(live_table(update, config, console.width), refresh=True)
+    def show(update: Metrics | str) -> None:
+        if isinstance(update, str):
+            console.print(update)
+            return
+        live.start()  # once; what fails there is told as well
+        live.update(live_table(update, config, console.width), refresh=True)
 
-        yield show
+    try:
+        yield quietly(show)
+    finally:
+        with contextlib.suppress(OSError):
+            live.stop()
 
 
 def quietly(view: View) -> View:
@@ -63,15 +72,12 @@ def quietly(view: View) -> View:
             view(update)
         except (OSError, ValueError) as error:  # ValueError: it is closed
             works = False
-            # what is left in its buffer is written nowhere when the process ends
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            with contextlib.suppress(OSError, ValueError):
-                print_line(
-                    f"rndfast: standard output fails ({error}): training goes on, and "
-                    "metrics.jsonl has the figures",
-                    sys.stderr,
-                )
+            give_up_output()
+            reason = error.strerror if isinstance(error, OSError) else error
+            print_error(
+                f"rndfast: standard output fails ({reason}): training goes on, and "
+                "metrics.jsonl has the figures"
+            )
 
     return show
 

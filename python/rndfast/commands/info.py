@@ -17,7 +17,7 @@ from rndfast.learner.agent import EXPERIENCE
 from rndfast.runs.agent_file import read_agent
 from rndfast.runs.alarms import find_alarms
 from rndfast.runs.checkpoint import Checkpoint, CheckpointError, list_checkpoints, load_checkpoint
-from rndfast.runs.description import settings_of
+from rndfast.runs.description import settings_of, verdict
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.terminal import open_console
 
@@ -78,6 +78,7 @@ def describe_run(run_dir: Path) -> None:
     for path in list_checkpoints(run_dir / "checkpoints"):
         try:
             checkpoint = load_checkpoint(path)
+            said = verdict(checkpoint)
         except CheckpointError as error:
             if not path.exists():
                 continue  # the run that is under way has deleted it, as it keeps only the newest
@@ -85,7 +86,7 @@ def describe_run(run_dir: Path) -> None:
             console.print(f"{path.name}: {error}", style="red")
         else:
             size = sum(tensor.nbytes for tensor in checkpoint.state.values())
-            console.print(f"{path.name}: verified, {size / 2**20:.1f} MiB")
+            console.print(f"{path.name}: {said}, {size / 2**20:.1f} MiB")
             newest = newest or checkpoint
     if newest is not None and (visits := first_visits(newest)):
         rooms = ", ".join(f"{room} at {transitions:,}" for room, transitions in visits)

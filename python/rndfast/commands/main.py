@@ -27,8 +27,9 @@ from rndfast.commands.arguments import (
     parse,
     parse_train,
 )
+from rndfast.runtime.durable_files import named_in_errors
 from rndfast.runtime.interruption import Interrupted
-from rndfast.runtime.terminal import print_line
+from rndfast.runtime.terminal import STANDARD_OUTPUT, give_up_output, print_error, print_line
 
 
 def train(arguments: TrainArguments) -> None:
@@ -187,7 +188,21 @@ COMMANDS = (
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    if sys.stdout is None:  # it is closed: to write to it must fail, as to any other
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    try:
+        return start(sys.argv[1:] if argv is None else argv)
+    finally:  # also after help, which ends the program
+        try:
+            sys.stdout.flush()
+        except OSError as error:  # Python would say so at its end, in its own words
+            give_up_output()
+            print_error(f"rndfast: error: {error.strerror}: {STANDARD_OUTPUT}")
+            sys.exit(1)
+
+
+def start(argv: list[str]) -> int:
+    """Find the command and run it; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="rndfast",
         description="Random Network Distillation on Atari.",
@@ -216,20 +231,24 @@ def main(argv: list[str] | None = None) -> int:
 def run_command(command: Command, argv: list[str]) -> int:
     """Parse the arguments of a command and run it; returns the exit code."""
     try:
-        command.run(command.parse(argv, command.name))
+        with named_in_errors(STANDARD_OUTPUT):  # help goes there
+            arguments = command.parse(argv, command.name)
+        command.run(arguments)
     except Interrupted as interrupted:
         reason = ""
         if os.environ.get("WORLD_SIZE", "1") != "1" and str(interrupted) == "SIGTERM":
             reason = " (torchrun stops every process when one ends: go on with --resume)"
-        print_line(f"rndfast: stopped by {interrupted}{reason}", sys.stderr)
+        print_error(f"rndfast: stopped by {interrupted}{reason}")
         return interrupted.exit_code
     except KeyboardInterrupt:
-        print_line("rndfast: stopped", sys.stderr)
+        print_error("rndfast: stopped")
         return 130
     except Exception as error:
         if not isinstance(error, expected_errors()):
             raise
-        print_line(f"rndfast: error: {error_text(error)}", sys.stderr)
+        print_error(f"rndfast: error: {error_text(error)}")
+        if isinstance(error, OSError) and error.filename == str(STANDARD_OUTPUT):
+            give_up_output()
         return 1
     return 0
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,10 +26,10 @@ from rndfast.runs.curves import (
     Run,
     bootstrap_interval,
     iqm,
-    load_run,
+    load_runs,
     trailing_average,
 )
-from rndfast.runtime.terminal import print_line, printable
+from rndfast.runtime.terminal import print_error, print_line, printable
 
 SUFFIXES = (".png", ".svg", ".pdf")
 RETURN, ROOMS, BONUS = "charts/episodic_return", "rnd/rooms", "rnd/intrinsic_reward"
@@ -96,17 +95,7 @@ def plot(run_dirs: Sequence[Path], output: Path) -> None:
     require_figure(output)
     if not run_dirs:
         raise ValueError("name at least one run directory, for example: rndfast plot runs/*")
-    runs, left_out = [], []
-    for run_dir in run_dirs:
-        try:
-            runs.append(load_run(run_dir))
-        except (OSError, ValueError) as error:
-            left_out.append(str(error))
-    if not runs:
-        raise ValueError("; ".join(left_out))
-    for reason in left_out:
-        print_line(f"left out: {reason}", sys.stderr)
-    groups = group_runs(runs)
+    groups = group_runs(load_runs(run_dirs, print_error))
     write_figure(groups, output)
     for group in groups:
         ends = [run.transitions()[-1] for run in group.runs]

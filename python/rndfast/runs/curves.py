@@ -6,7 +6,7 @@ interquartile mean with its bootstrap interval, as Agarwal et al. (2021) advise 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,25 @@ def load_run(run_dir: Path) -> Run:
     if not rows:
         raise ValueError(f"{run_dir} has no metrics yet: no rollout has ended")
     return Run(run_dir, config, rows)
+
+
+def load_runs(run_dirs: Sequence[Path], say: Callable[[str], None]) -> list[Run]:
+    """Read those of some runs that can be read; says which are left out, and why.
+
+    Raises:
+        ValueError: None can be read.
+    """
+    runs, left_out = [], []
+    for run_dir in run_dirs:
+        try:
+            runs.append(load_run(run_dir))
+        except (OSError, ValueError) as error:
+            left_out.append(str(error))
+    if not runs:
+        raise ValueError("; ".join(left_out))
+    for reason in left_out:
+        say(f"left out: {reason}")
+    return runs
 
 
 def iqm(values: Array) -> Array:

@@ -6,14 +6,17 @@ description before any of it is taken over: what does not fit is a `CheckpointEr
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import TypeVar
 
+import gymnasium
 import torch
 from torch import Tensor
 
 from rndfast.config import Config, from_toml
+from rndfast.envs.make import make_env_to_play
 from rndfast.envs.protocol import Spaces
 from rndfast.envs.rooms import NEVER
 from rndfast.learner.agent import EXPERIENCE, Agent
@@ -122,6 +125,34 @@ def require_resumable(checkpoint: Checkpoint, config: Config, spaces: Spaces) ->
                 raise ValueError(f"state {name!r} must be compressed snapshots: {error}") from None
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path / TENSORS}: {error}") from None
+
+
+def verdict(checkpoint: Checkpoint) -> str:
+    """Check all that a checkpoint holds, by its own settings; what it is good for, in words.
+
+    The state is not checked where its environment cannot be made here, or only by importing a
+    module.
+
+    Raises:
+        CheckpointError: Its settings are wrong, or its agent is not one of them.
+    """
+    config = settings_of(checkpoint)
+    unchecked = "its sums are right, its state is not checked: "
+    if config.env.imported_module is not None:
+        return f"{unchecked}that would import {config.env.imported_module}"
+    try:
+        env = make_env_to_play(config, num_envs=1)
+    except (ImportError, gymnasium.error.Error, ValueError) as error:
+        if config.env.is_atari:  # all of them are here
+            raise CheckpointError(f"the settings in {checkpoint.path}: {error}") from None
+        return f"{unchecked}{error}"
+    with contextlib.closing(env):
+        playable_state(checkpoint, config, env)
+        try:
+            require_resumable(checkpoint, config, env)
+        except CheckpointError as error:  # also of earlier versions
+            return f"verified to play, no run can go on from it: {error}"
+    return "verified"
 
 
 def playable_state(checkpoint: Checkpoint, config: Config, spaces: Spaces) -> dict[str, Tensor]:

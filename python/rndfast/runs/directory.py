@@ -1,8 +1,8 @@
 """A run's directory: made for a new run, found for a resumed one, and written while it trains.
 
 It holds ``config.toml``, ``metrics.jsonl``, ``alarms.jsonl`` if there are any, ``tensorboard/``,
-``checkpoints/``, ``machine.json``, which says what it was last trained on, and ``lock``, which the
-process that trains in it holds.
+``checkpoints/``, ``machine.json``, which says what it was last trained on, ``tracker-id`` if a
+tracker was asked for, and ``lock``, which the process that trains in it holds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from rndfast.runs.checkpoint import (
     save_checkpoint,
     use_newest_checkpoint,
 )
-from rndfast.runs.description import require_resumable
-from rndfast.runs.metrics import Metrics, MetricsWriter, require_tracker
+from rndfast.runs.description import require_resumable, settings_of
+from rndfast.runs.metrics import TRACKER_ID, Metrics, MetricsWriter, require_tracker
 from rndfast.runs.state import RunStates
 from rndfast.runtime.durable_files import remove_leftovers, replace_durably
 from rndfast.runtime.file_lock import hold_lock
@@ -117,10 +117,13 @@ def exists_already(run_dir: Path) -> FileExistsError:
 
 def has_more_than_a_start(run_dir: Path) -> bool:
     """Whether there is more than what a run leaves that is killed before its first checkpoint."""
+    of_a_start = {
+        *(LOCK, MACHINE, TRACKER_ID, "config.toml", "metrics.jsonl", "tensorboard", "checkpoints")
+    }
     names = {path.name for path in run_dir.iterdir()}
     metrics = run_dir / "metrics.jsonl"
     return bool(
-        names - {LOCK, MACHINE, "config.toml", "metrics.jsonl", "tensorboard", "checkpoints"}
+        names - of_a_start
         or list_checkpoints(run_dir / "checkpoints")
         or (metrics.exists() and metrics.stat().st_size > 0)
     )
@@ -143,17 +146,36 @@ def use_newest(
 def checkpoint_to_resume(config: Config, spaces: Spaces, say: Callable[[str], None]) -> Checkpoint:
     """The checkpoint that a run goes on from, with a state of its settings; says which.
 
+    Says as well which settings are not those that it was made with.
+
     Raises:
         CheckpointError: There is none.
     """
 
     def checked(checkpoint: Checkpoint) -> Checkpoint:
+        settings_of(checkpoint)
         require_resumable(checkpoint, config, spaces)
         return checkpoint
 
     checkpoint = use_newest(config.run.run_dir, checked, say)
     say(f"resuming from {checkpoint.path}")
+    changes = differences(settings_of(checkpoint), config)
+    if changes:
+        say(f"settings changed since then: {', '.join(changes)}")
     return checkpoint
+
+
+def differences(before: Config, now: Config) -> list[str]:
+    """What is another setting now, in words; but for the run's directory, which may be moved."""
+    changes = []
+    for section in dataclasses.fields(Config):
+        was, is_ = (vars(getattr(config, section.name)) for config in (before, now))
+        changes += [
+            f"{name} {value} (was {was[name]})"
+            for name, value in is_.items()
+            if value != was[name] and name != "run_dir"
+        ]
+    return changes
 
 
 class RunRecorder:
@@ -190,10 +212,10 @@ class RunRecorder:
         """
         run = self._config.run
         with shielded():
-            self._last_state = state
             new_alarms = self._alarms.add(metrics)
             metrics["health/alarms"] = len(self._alarms.raised)
             self._metrics.write(metrics)
+            self._last_state = state  # a state is never saved without its row
             num_rollouts = self._transitions // self._config.rollout_transitions
             is_last = self._transitions >= run.total_transitions
             if is_last or num_rollouts % run.checkpoint_interval_rollouts == 0:
@@ -216,10 +238,8 @@ class RunRecorder:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with shielded():  # torchrun stops all ranks when it loses one
-            try:
-                # where the system refused to write (full disk), another write would hide why
-                if error is not None and not isinstance(error, OSError):
-                    self._save()
-            finally:
-                self._metrics.close()
+        # where the system refused to write (full disk), that is told, and not what follows from it
+        hidden = [OSError] if isinstance(error, OSError) else []
+        with shielded(), contextlib.suppress(*hidden), contextlib.closing(self._metrics):
+            if error is not None:
+                self._save()  # shielded, as torchrun stops all ranks when it loses one

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import math
+import re
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rndfast.config import RunConfig
 from rndfast.runs.meanings import description_of
-from rndfast.runtime.durable_files import named_in_errors, replace_durably
+from rndfast.runtime.durable_files import (
+    named_in_errors,
+    read_bounded,
+    replace_durably,
+    require_size,
+)
 from rndfast.runtime.terminal import print_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Metrics = dict[str, float | int | None]
+
+TRACKER_ID = "tracker-id"  # a file in the run directory
+MAX_ID_BYTES = 64
+
+# Larger files of metrics are not read: the paper's run has 60 MB. A row has about 2 KB.
+MAX_BYTES = 1 << 30
+MAX_ROW_BYTES = 1 << 20
 
 
 class MetricsWriter:
@@ -41,8 +57,7 @@ class MetricsWriter:
         self._described: set[str] = set()
         self._tracker: Any = None
         if config.tracker != "none":
-            self._tracker = importlib.import_module(config.tracker)
-            self._tracker.init(project="rndfast", name=config.run_dir.name, config=settings)
+            self._start_tracker(config, settings)
 
     def write(self, metrics: Metrics) -> None:
         """Add a row."""
@@ -67,11 +82,23 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Finish every output."""
-        with named_in_errors(self._path):
-            self._file.close()
-        with named_in_errors(self._tensorboard_dir):
-            self._tensorboard.close()
-        self._call_tracker("finish")
+        with contextlib.ExitStack() as at_end:  # one that fails keeps none of the others open
+            at_end.callback(self._call_tracker, "finish")
+            at_end.enter_context(named_in_errors(self._tensorboard_dir))
+            at_end.callback(self._tensorboard.close)
+            at_end.enter_context(named_in_errors(self._path))
+            at_end.callback(self._file.close)
+
+    def _start_tracker(self, config: RunConfig, settings: dict[str, Any]) -> None:
+        """Begin the tracker's run, or go on with that of the run directory."""
+        is_old, tracker_id = tracker_id_of(config.run_dir)
+        # to wandb a run is its id; to trackio its name, which another directory's run may have
+        goes_on: dict[str, str] = {"resume": "allow" if is_old else "never"}
+        if config.tracker == "wandb":
+            goes_on = {"id": tracker_id, "resume": "allow"}
+        name = config.run_dir.resolve().name
+        self._tracker = importlib.import_module(config.tracker)
+        self._call_tracker("init", project="rndfast", name=name, config=settings, **goes_on)
 
     def _describe(self, metric: str) -> Any:
         """What TensorBoard shows beside a metric's curve; it reads it from the first value."""
@@ -95,6 +122,18 @@ class MetricsWriter:
             )
 
 
+def tracker_id_of(run_dir: Path) -> tuple[bool, str]:
+    """The id of a run's run at its tracker, drawn at its start; and whether it was there before."""
+    path = run_dir / TRACKER_ID
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found = read_bounded(path, MAX_ID_BYTES).decode().strip()
+        if re.fullmatch(r"[\w-]+", found, re.ASCII):
+            return True, found
+    drawn = secrets.token_hex(8)
+    replace_durably(path, drawn.encode())
+    return False, drawn
+
+
 def require_tracker(name: str) -> None:
     """Check that an experiment tracker can be used, before anything is written.
 
@@ -106,18 +145,38 @@ def require_tracker(name: str) -> None:
 
 
 def read_metrics(path: Path) -> list[Metrics]:
-    """Rows of a ``metrics.jsonl``; lines that are no rows, torn or damaged, are left out."""
+    """Rows of a ``metrics.jsonl``; what is no row in it, and no figure in a row, is left out.
+
+    Torn and damaged lines are none, nor is what is no finite number a figure, as text or a list.
+
+    Raises:
+        ValueError: It is larger than 1 GiB.
+    """
     rows: list[Metrics] = []
-    if not path.exists():
+    if not path.is_file():
         return rows
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):  # also of bytes that are no UTF-8
-            continue
-        if isinstance(row, dict) and isinstance(row.get("transitions"), int):
-            rows.append(row)
+    require_size(path, MAX_BYTES)
+    with path.open("rb") as file:
+        for line in iter(lambda: file.readline(MAX_ROW_BYTES), b""):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):  # also of bytes that are no UTF-8
+                continue
+            if isinstance(row, dict) and is_count(row.get("transitions")):
+                rows.append({key: value for key, value in row.items() if is_figure(value)})
     return rows
+
+
+def is_figure(value: object) -> bool:
+    """Whether a value may stand in a row: nothing, or a number that is finite in 64 bits."""
+    if type(value) is int:
+        return abs(value) < 1 << 63
+    return value is None or (type(value) is float and math.isfinite(value))
+
+
+def is_count(value: object) -> bool:
+    """Whether a value may be a number of transitions."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def keep_rows_until(path: Path, transitions: int) -> None:

@@ -60,6 +60,30 @@ def named_in_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def require_size(path: Path, max_bytes: int) -> None:
+    """Check that a file that somebody may have made is small enough to be read.
+
+    Raises:
+        ValueError: It is larger.
+        OSError: There is none.
+    """
+    num_bytes = path.stat().st_size
+    if num_bytes > max_bytes:
+        raise ValueError(f"{path} must have at most {max_bytes:,} bytes, got {num_bytes:,}")
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file that somebody may have made.
+
+    Raises:
+        ValueError: It is larger than ``max_bytes``.
+        OSError: It cannot be read.
+    """
+    require_size(path, max_bytes)
+    with path.open("rb") as file:
+        return file.read(max_bytes)  # a pipe has no size
+
+
 def require_writable(path: Path) -> None:
     """Check that a file can be written, before work is done for it; its directories are made.
 

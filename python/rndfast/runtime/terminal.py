@@ -5,13 +5,21 @@ Every line that rndfast prints goes through `open_console` or `print_line`.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from rndfast.runtime.durable_files import named_in_errors
+
+# What is named where it cannot be written.
+STANDARD_OUTPUT = Path("standard output")
 
 # Of output that is no terminal, which has none of its own: no line of ours is longer.
 _UNLIMITED_WIDTH = 10_000
@@ -30,7 +38,21 @@ def printable(text: str) -> str:
 
 def print_line(text: str, file: TextIO | None = None) -> None:
     """Write a line at once, to standard output if no file is given."""
-    print(printable(text), file=file or sys.stdout, flush=True)
+    named = named_in_errors(STANDARD_OUTPUT) if file is None else contextlib.nullcontext()
+    with named:
+        print(printable(text), file=file or sys.stdout, flush=True)
+
+
+def print_error(text: str) -> None:
+    """Write a line to standard error; where that fails, there is nobody to tell."""
+    with contextlib.suppress(OSError, ValueError):
+        print_line(text, sys.stderr)
+
+
+def give_up_output() -> None:
+    """Let what is left for standard output, which fails, be written nowhere."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_console(**settings: Any) -> Console:
@@ -71,6 +93,13 @@ class WholeTable(Table):
 
 class _PlainConsole(Console):
     """Markup and emoji codes are switched off; what is left are control characters."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with named_in_errors(STANDARD_OUTPUT):
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - the error; rich would end the program without a word
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)

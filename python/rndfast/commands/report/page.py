@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import rndfast
 from rndfast.commands.plot import (
@@ -31,11 +32,12 @@ from rndfast.commands.report.room_map import Room, rooms_of
 from rndfast.config import Config
 from rndfast.runs.alarms import find_alarms
 from rndfast.runs.checkpoint import CheckpointError, list_checkpoints, load_checkpoint
-from rndfast.runs.curves import Run, load_run
+from rndfast.runs.curves import Run, load_runs
+from rndfast.runs.description import verdict
 from rndfast.runs.directory import MACHINE
 from rndfast.runs.trained_agent import load_agent
-from rndfast.runtime.durable_files import replace_durably, require_writable
-from rndfast.runtime.terminal import print_line
+from rndfast.runtime.durable_files import read_bounded, replace_durably, require_writable
+from rndfast.runtime.terminal import print_error, print_line
 
 # Panels beside those of `rndfast plot`.
 LOSSES = {
@@ -47,6 +49,8 @@ LOSSES = {
     "losses/entropy": "entropy of the policy (nats)",
     "losses/approx_kl": "approximate KL divergence",
 }
+
+MAX_MACHINE_BYTES = 10_000
 
 # Colours that the page replaces, so that text and grid fit its light and its dark mode.
 TEXT_COLOR, GRID_COLOR = "#010203", "#040506"
@@ -74,21 +78,21 @@ def report(run_dirs: Sequence[Path], output: Path, *, seed: int = 0) -> None:
 
     Args:
         run_dirs: Directories of the runs; of several, the curves show all, the rest is the first's.
+            Those that cannot be read are left out, which is said.
         output: The file; an older one is replaced.
         seed: Of the episode.
 
     Raises:
         ImportError: The ``report`` extra is not installed.
-        FileNotFoundError: One is no run directory.
         OSError: The file cannot be written; before the episode is played.
-        ValueError: There are no runs, or one has no metrics yet.
+        ValueError: There are no runs, or none that has metrics.
     """
     for library in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(library) is None:
             raise ImportError(f"a report needs {library}: pip install 'rndfast[report]'")
     if not run_dirs:
         raise ValueError("name at least one run directory, for example: rndfast report runs/first")
-    runs = [load_run(run_dir) for run_dir in run_dirs]
+    runs = load_runs(run_dirs, print_error)
     groups = group_runs(runs)
     require_writable(output)
     first = runs[0]
@@ -163,7 +167,9 @@ def frames_per_step(config: Config) -> int:
 
 
 def duration(hours: float) -> str:
-    """Hours in words."""
+    """Hours in words; NaN where the metrics do not say."""
+    if np.isnan(hours):
+        return "a time that is not known"
     if hours < 1:
         return f"{hours * 60:.1f} minutes"
     return f"{hours:.1f} hours"
@@ -171,30 +177,45 @@ def duration(hours: float) -> str:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """The figures that stand at the top of the page."""
-    returns = run.column("charts/episodic_return")
-    best = run.column("charts/episodic_return_max")
-    last = returns[np.isfinite(returns)][-10:]
+
+    def known(metric: str) -> NDArray[np.float64]:
+        values = run.column(metric)
+        return values[np.isfinite(values)]
+
+    returns, best = known("charts/episodic_return"), known("charts/episodic_return_max")
+    num_rooms = known("rnd/rooms")
+    speed, memory = known("charts/SPS"), known("perf/peak_memory_mib")
     found = [
-        ("mean return, last episodes", f"{last.mean():,.4g}" if len(last) else "no episode ended"),
-        ("best return", f"{np.nanmax(best):,.4g}" if np.isfinite(best).any() else "-"),
-        ("speed", f"{np.median(run.column('charts/SPS')):,.0f} transitions/s"),
-        ("most memory", f"{np.nanmax(run.column('perf/peak_memory_mib')):,.0f} MiB"),
+        (
+            "mean return, last episodes",
+            f"{returns[-10:].mean():,.4g}" if len(returns) else "no episode ended",
+        ),
+        ("best return", f"{best.max():,.4g}" if len(best) else "-"),
+        ("speed", f"{np.median(speed):,.0f} transitions/s" if len(speed) else "-"),
+        ("most memory", f"{memory.max():,.0f} MiB" if len(memory) else "-"),
     ]
-    num_rooms = run.column("rnd/rooms")
-    if np.isfinite(num_rooms).any():
-        found.insert(2, ("rooms found", f"{np.nanmax(num_rooms):.0f}"))
+    if len(num_rooms):
+        found.insert(2, ("rooms found", f"{num_rooms.max():.0f}"))
     return found
 
 
 def machine(run_dir: Path) -> str | None:
     """What a run was last trained on, in words; None if it does not say."""
+    if not (run_dir / MACHINE).is_file():
+        return None
     try:
-        described = json.loads((run_dir / MACHINE).read_text())
+        described = json.loads(read_bounded(run_dir / MACHINE, MAX_MACHINE_BYTES))
         return (
             f"{described['gpu'] or 'no GPU'}; {described['cpu']}, {described['cores']} cores, "
             f"{described['memory_gib']:.0f} GiB"
         )
-    except (OSError, ValueError, KeyError, TypeError):  # an older run, or not rndfast's file
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # an older run, or not rndfast's file
         return None
 
 
@@ -233,11 +254,13 @@ def checkpoints(run_dir: Path) -> list[tuple[str, str]]:
     found = []
     for path in list_checkpoints(run_dir / "checkpoints"):
         try:
-            size = sum(tensor.nbytes for tensor in load_checkpoint(path).state.values())
+            checkpoint = load_checkpoint(path)
+            said = verdict(checkpoint)
         except CheckpointError as error:
             found.append((path.name, str(error)))
         else:
-            found.append((path.name, f"verified, {size / 2**20:.1f} MiB"))
+            size = sum(tensor.nbytes for tensor in checkpoint.state.values())
+            found.append((path.name, f"{said}, {size / 2**20:.1f} MiB"))
     return found
 
 
