@@ -13,6 +13,7 @@ import difflib
 import functools
 import importlib
 import math
+import shlex
 import sys
 import types
 import typing
@@ -494,10 +495,10 @@ def require_import_allowed(config: Config, allowed: str | None, where: Path) -> 
         ValueError: The environment is another module's.
     """
     module = config.env.imported_module
-    if module not in (None, allowed):
+    if module is not None and module != allowed:
         raise ValueError(
             f"{where} has env_id {config.env.env_id!r}, for which the module {module!r} would be "
-            f"imported and run: if you trust it, add --allow-import {module}"
+            f"imported and run: if you trust it, add --allow-import {shlex.quote(module)}"
         )
 
 

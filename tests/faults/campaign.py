@@ -133,6 +133,16 @@ def finish(run_dir: Path) -> None:
         raise Broken(f"the run could not be finished: exit code {code}")
 
 
+def finish_as(whole: Path, run_dir: Path) -> None:
+    """Let the run go on to its end, which must be that of the uninterrupted one.
+
+    Raises:
+        Broken: It fails, or it ended otherwise.
+    """
+    finish(run_dir)
+    require_equal(run_dir, whole)
+
+
 def require_equal(run_dir: Path, whole: Path) -> None:
     """Check that a run ended as the uninterrupted one: state, metrics, and nothing left over.
 

@@ -49,14 +49,12 @@ def trial(chance: random.Random, folder: Path, whole: Path) -> str:
         with small_disk(disk, chance.randrange(4096, total)):
             outcome = fill(disk / "run", folder / "log", lambda: None)
             subprocess.run(["mount", "-o", f"remount,size={3 * total}", disk], check=True)
-            campaign.finish(disk / "run")
-            campaign.require_equal(disk / "run", whole)
+            campaign.finish_as(whole, disk / "run")
         return f"tmpfs: {outcome}, resumed, equal"
     largest = max(path.stat().st_size for path in files)
     limit = functools.partial(limit_files, chance.randrange(largest))
     outcome = fill(folder / "run", folder / "log", limit)
-    campaign.finish(folder / "run")
-    campaign.require_equal(folder / "run", whole)
+    campaign.finish_as(whole, folder / "run")
     return f"limit on files: {outcome}, resumed, equal"
 
 

@@ -29,8 +29,7 @@ def trial(chance: random.Random, folder: Path, whole: Path) -> str:
         if code != -signal.SIGKILL:
             raise Broken(f"a resumed run failed: exit code {campaign.signal_name(code)}")
         num_kills += 1
-    campaign.finish(run_dir)
-    campaign.require_equal(run_dir, whole)
+    campaign.finish_as(whole, run_dir)
     return f"killed {num_kills} times, resumed, equal"
 
 

@@ -35,8 +35,7 @@ def trial(chance: random.Random, folder: Path, whole: Path) -> str:
     is_begun = (run_dir / "config.toml").exists()
     if code not in outcomes or (code in (-signum, 1) and is_begun):
         raise Broken(f"after {signum.name}: exit code {campaign.signal_name(code)}")
-    campaign.finish(run_dir)
-    campaign.require_equal(run_dir, whole)
+    campaign.finish_as(whole, run_dir)
     return f"{signum.name}: {outcomes[code]}, resumed, equal"
 
 

@@ -33,8 +33,7 @@ def trial(chance: random.Random, folder: Path, whole: Path) -> str:
         outcome = "the second was told who has it"
     else:
         raise Broken(f"the second ended with {campaign.signal_name(codes[1])}")
-    campaign.finish(run_dir)
-    campaign.require_equal(run_dir, whole)
+    campaign.finish_as(whole, run_dir)
     return f"{outcome}, then it took over, equal"
 
 

@@ -29,7 +29,7 @@ from rndfast.commands.arguments import (
 )
 from rndfast.runtime.durable_files import named_in_errors
 from rndfast.runtime.interruption import Interrupted
-from rndfast.runtime.terminal import STANDARD_OUTPUT, give_up_output, print_error, print_line
+from rndfast.runtime.terminal import STANDARD_OUTPUT, give_up_output, print_error, print_line, typed
 
 
 def train(arguments: TrainArguments) -> None:
@@ -46,8 +46,8 @@ def train(arguments: TrainArguments) -> None:
     run_dir = settings.run.run_dir
     print_line(f"the run is in {run_dir}; next:")
     tensorboard = shlex.quote(str(Path(sys.executable).parent / "tensorboard"))
-    print_line(f"  {program()} eval {shlex.quote(str(run_dir))}")
-    print_line(f"  {tensorboard} --logdir {shlex.quote(str(run_dir))}")
+    print_line(f"  {program()} eval {typed(run_dir)}")
+    print_line(f"  {tensorboard} --logdir {typed(run_dir)}")
 
 
 def evaluate(arguments: EvalArguments) -> None:
@@ -76,7 +76,7 @@ def export(arguments: ExportArguments) -> None:
     export_agent(checkpoint, arguments.output, half=arguments.half)
     size = arguments.output.stat().st_size / 1e6
     print_line(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")
-    print_line(f"  {program()} eval {shlex.quote(str(arguments.output))}")
+    print_line(f"  {program()} eval {typed(arguments.output)}")
 
 
 def bench(arguments: BenchArguments) -> None:

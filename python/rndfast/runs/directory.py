@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +33,7 @@ from rndfast.runtime.durable_files import remove_leftovers, replace_durably
 from rndfast.runtime.file_lock import hold_lock
 from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import shielded
+from rndfast.runtime.terminal import typed
 
 Result = TypeVar("Result")
 
@@ -111,7 +111,7 @@ def exists_already(run_dir: Path) -> FileExistsError:
     """The error of a new run whose directory is there."""
     return FileExistsError(
         f"run directory {run_dir} exists already: choose another --run-dir, "
-        f"or go on with --resume {shlex.quote(str(run_dir))}"
+        f"or go on with --resume {typed(run_dir)}"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,6 +35,12 @@ def printable(text: str) -> str:
     return "".join(
         character for character in text if character.isprintable() or character in "\n\t"
     )
+
+
+def typed(path: Path) -> str:
+    """A path as one types it into a shell: one word, and never an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def print_line(text: str, file: TextIO | None = None) -> None:
