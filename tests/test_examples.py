@@ -7,18 +7,20 @@ import math
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from examples import cleanrl_ppo_rnd, play_agent, sb3_ppo
+from examples import cleanrl_ppo_rnd, go_explore, play_agent, sb3_ppo
 from examples.cleanrl_ppo_rnd import Batch
 from tests.reference import rl
 from tests.tiny import tiny_config
 from torch import nn
 
+from rndfast import AtariVectorEnv
 from rndfast.runs.evaluate import evaluate
 from rndfast.runs.train import train
 
@@ -165,3 +167,28 @@ def test_cleanrl_gae() -> None:
     got = cleanrl_ppo_rnd.gae(*arrays, gamma=0.9, gae_lambda=0.8)
     expected = rl.gae(rewards, values[:-1], values[-1], ended, gamma=0.9, gae_lambda=0.8)
     np.testing.assert_allclose(got, expected)
+
+
+# --- Go-Explore -------------------------------------------------------------------------------
+
+
+def test_go_explore_plays_its_best_way_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / "way.mp4"
+    best = go_explore.main(40_000, num_envs=16, video=video)
+    assert video.stat().st_size > 1000
+    printed = capsys.readouterr().out
+    assert f"played again: {best.score:g}, see" in printed
+    # the way leads to the state that the archive has, though many explorations made it
+    assert best.before is not None
+    actions = best.all_actions()
+    assert len(actions) == best.length_steps > go_explore.STEPS
+    envs = AtariVectorEnv("montezuma_revenge", 1, **go_explore.SETTINGS)
+    envs.reset(seed=0)
+    for action in actions:
+        observation = envs.step(np.array([action]))[0]
+    (state,) = envs.get_states(np.array([0]))
+    assert state == zlib.decompress(best.state)
+    assert observation.shape == (1, 1, 8, 11)
+    envs.close()
