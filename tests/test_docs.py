@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +84,33 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
         paths = re.findall(r"`((?:\.ci|csrc|docs|examples|python|tests)/[\w./]+)", text)
         targets += [ROOT / path for path in paths]
     assert [str(target) for target in targets if not target.exists()] == []
+
+
+def test_the_readmes_proof_runs(tmp_path: Path) -> None:
+    """The script as it stands there, with one seed and fewer transitions."""
+    (script,) = re.findall(
+        r"```sh\n(for seed in .*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    small = script.replace("11 12 13", "11").replace("150000", "4096")
+    assert small.count("4096") == 1
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-ec", small], cwd=tmp_path, env=environment, check=True, timeout=240)
+    assert {path.name for path in (tmp_path / "runs" / "proof").iterdir()} == {"3000-11", "0-11"}
+    assert (tmp_path / "proof.png").stat().st_size > 0
+
+
+def test_the_demo_says_what_will_happen_and_plays_the_pretrained_agent() -> None:
+    """By what make would run."""
+    command = ["make", "--dry-run", "demo", "RUN_DIR=runs/here"]
+    planned = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    first, *_ = lines = [
+        line for line in planned.splitlines() if "echo" in line or "rndfast " in line
+    ]
+    assert "What will happen" in first
+    trains, plays, tells = (
+        next(i for i, line in enumerate(lines) if part in line)
+        for part in ("rndfast train ", "rndfast eval pretrained/", "There are now")
+    )
+    assert trains < plays < tells
+    (agent,) = re.findall(r"eval (\S+)", lines[plays])
+    assert (ROOT / agent).exists()
