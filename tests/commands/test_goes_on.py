@@ -171,6 +171,15 @@ def test_an_id_that_is_none_is_drawn_anew(tmp_path: Path, found: bytes) -> None:
     assert metrics.tracker_id_of(tmp_path) == (True, drawn)
 
 
+def test_a_link_to_a_secret_is_no_id(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("token123")
+    (tmp_path / "tracker-id").symlink_to(tmp_path / "secret")
+    is_old, drawn = metrics.tracker_id_of(tmp_path)
+    assert not is_old
+    assert drawn != "token123"
+    assert (tmp_path / "secret").read_text() == "token123"
+
+
 def test_a_tracker_that_does_not_start_ends_no_run(
     tmp_path: Path, wandb: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,10 +125,11 @@ class MetricsWriter:
 def tracker_id_of(run_dir: Path) -> tuple[bool, str]:
     """The id of a run's run at its tracker, drawn at its start; and whether it was there before."""
     path = run_dir / TRACKER_ID
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        found = read_bounded(path, MAX_ID_BYTES).decode().strip()
-        if re.fullmatch(r"[\w-]+", found, re.ASCII):
-            return True, found
+    if path.is_file() and not path.is_symlink():  # to a file of which no tracker should know
+        with contextlib.suppress(ValueError):
+            found = read_bounded(path, MAX_ID_BYTES).decode().strip()
+            if re.fullmatch(r"[\w-]+", found, re.ASCII):
+                return True, found
     drawn = secrets.token_hex(8)
     replace_durably(path, drawn.encode())
     return False, drawn
