@@ -88,7 +88,8 @@ def _takes_atari_settings_too(section: type[Section]) -> type[Section]:
             moved = {name: settings.pop(name) for name in names}
             object.__setattr__(self, "_atari_settings", moved)
             warnings.warn(
-                f"settings of AtariConfig since rndfast has it: {', '.join(names)}",
+                "EnvConfig takes settings of AtariConfig only so that scripts of before run: "
+                + ", ".join(names),
                 DeprecationWarning,
                 stacklevel=2,
             )
