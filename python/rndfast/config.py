@@ -464,6 +464,11 @@ def load_run_config(run_dir: Path) -> Config:
         ValueError: Its ``config.toml`` is not right.
     """
     path = run_dir / "config.toml"
+    if run_dir.is_file():
+        raise FileNotFoundError(
+            f"{run_dir} is no run directory but a file; agents in files are for eval, info and "
+            "train --init-from"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"{run_dir} is no run directory: it has no config.toml")
     config = read_toml(path)

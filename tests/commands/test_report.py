@@ -258,17 +258,30 @@ def test_seeds_are_drawn_together(run_dir: Path, tmp_path: Path) -> None:
     assert "and 1 more beside it" in text
 
 
-@pytest.mark.parametrize("kind", ["nowhere", "no rows"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("nowhere", "is no run directory: it has no config.toml"),
+        ("no rows", "has no metrics yet: no rollout has ended"),
+        ("torn row", "has no metrics: no row of its metrics.jsonl is whole"),
+        ("agent", "is no run directory but a file; agents in files are for eval, info and train"),
+    ],
+)
 def test_what_cannot_be_told_is_one_line(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, message: str
 ) -> None:
     copy = tmp_path / "run"
-    if kind == "no rows":
+    if kind == "agent":
+        assert main(["export", str(run_dir), "--output", str(copy)]) == 0
+    elif kind != "nowhere":
         shutil.copytree(run_dir, copy)
+        row = (copy / "metrics.jsonl").read_bytes()[:50]
         (copy / "metrics.jsonl").unlink()
+        if kind == "torn row":
+            (copy / "metrics.jsonl").write_bytes(row)
     assert main(["report", str(copy), "--output", str(tmp_path / "report.html")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(copy) in line
+    assert line.startswith(f"rndfast: error: {copy} {message}")
     assert not (tmp_path / "report.html").exists()
 
 

@@ -164,6 +164,11 @@ def test_what_is_no_agent_is_named(
     assert main(["eval", str(path), "--no-record"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert str(path) in line
+    begin = ["train", "--init-from", str(path), "--env-id=rndfast/Pong-v5"]
+    assert main([*begin, "--run-dir", str(tmp_path / "begun")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert not (tmp_path / "begun").exists()
 
 
 def test_weights_that_do_not_fit_the_settings_are_refused(run_dir: Path, tmp_path: Path) -> None:

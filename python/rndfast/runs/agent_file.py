@@ -113,6 +113,8 @@ def load_trained(
         if checkpoint_name is not None:
             raise ValueError(f"checkpoint names one of a run, and {source} is a file")
         return use(read_agent(source))
+    if not source.exists():
+        raise CheckpointError(f"{source} is neither a run directory nor a file: it does not exist")
     if checkpoint_name is not None:
         return use(load_checkpoint(source / "checkpoints" / checkpoint_name))
     return use_newest(source, use, say)

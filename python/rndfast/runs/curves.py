@@ -53,7 +53,10 @@ def load_run(run_dir: Path) -> Run:
         ValueError: Its settings are wrong, or it has no metrics yet.
     """
     config = load_run_config(run_dir)
-    rows = read_metrics(run_dir / "metrics.jsonl")
+    path = run_dir / "metrics.jsonl"
+    rows = read_metrics(path)
+    if not rows and path.exists() and path.stat().st_size > 0:
+        raise ValueError(f"{run_dir} has no metrics: no row of its metrics.jsonl is whole")
     if not rows:
         raise ValueError(f"{run_dir} has no metrics yet: no rollout has ended")
     return Run(run_dir, config, rows)
