@@ -46,6 +46,8 @@ def main() -> None:
         assert names >= EXPECTED, f"missing in the wheel: {EXPECTED - names}"
         roms = [name for name in names if name.endswith((".bin", ".a26", ".rom"))]
         assert not roms, f"ROMs in the wheel: {roms}"
+        weights = [name for name in names if name.endswith(".safetensors")]
+        assert not weights, f"agents in the wheel: {weights}"
 
         # a clean environment, outside the source tree, with the versions that are installed here
         environment = work / "venv"
