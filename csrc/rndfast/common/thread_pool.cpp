@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/common/thread_pool.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "rndfast/common/operating_system.hpp"
 #include "rndfast/common/start_thread.hpp"
 #include "rndfast/common/usable_cores.hpp"
 
@@ -22,7 +21,7 @@ constexpr auto kPollInterval = std::chrono::milliseconds(50);
 ThreadPool::ThreadPool(std::size_t num_threads, SimdLevel simd_level)
     : num_threads_(num_threads != 0 ? num_threads : usable_cores()),
       simd_level_(simd_level),
-      owner_pid_(getpid()),
+      owner_pid_(process_id()),
       shared_(std::make_unique<Shared>()) {
   shared_->workers.reserve(num_threads_ - 1);
   try {
@@ -37,7 +36,7 @@ ThreadPool::ThreadPool(std::size_t num_threads, SimdLevel simd_level)
 }
 
 ThreadPool::~ThreadPool() {
-  if (getpid() != owner_pid_) {
+  if (process_id() != owner_pid_) {
     // a forked child has handles of threads that do not exist there, and condition variables that they wait on:
     // joining, detaching or destroying any of them is undefined or hangs
     static_cast<void>(shared_.release());
@@ -47,9 +46,9 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::require_owner() const {
-  if (getpid() == owner_pid_) return;
+  if (process_id() == owner_pid_) return;
   throw std::runtime_error("this ThreadPool belongs to process " + std::to_string(owner_pid_) +
-                           " and its threads do not exist in the forked process " + std::to_string(getpid()) +
+                           " and its threads do not exist in the forked process " + std::to_string(process_id()) +
                            ": create it after the fork, or start the process with 'spawn' or 'forkserver'");
 }
 

@@ -5,8 +5,6 @@
 // of threads alone, and kernels write each item's results to memory of its own, so results depend on neither.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -91,7 +89,7 @@ class ThreadPool {
 
   const std::size_t num_threads_;
   const SimdLevel simd_level_;
-  const pid_t owner_pid_;
+  const std::int64_t owner_pid_;
   std::unique_ptr<Shared> shared_;
 };
 

@@ -1,42 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/common/usable_cores.hpp"
 
-#ifdef __linux__
-#include <sched.h>
-#endif
-
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <cstdint>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
+
+#include "rndfast/common/operating_system.hpp"
 
 namespace rndfast {
 namespace {
 
 constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
 
-/// Cores that the process may run on.
-std::size_t allowed_cores() {
-#ifdef __linux__
-  // a set of the usual size is refused on machines with more CPUs than it has bits
-  for (std::size_t num_cpus = CPU_SETSIZE; num_cpus <= (1U << 20U); num_cpus *= 2) {
-    std::vector<cpu_set_t> cpus(num_cpus / CPU_SETSIZE);
-    const std::size_t size = cpus.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, size, cpus.data()) == 0) return static_cast<std::size_t>(CPU_COUNT_S(size, cpus.data()));
-  }
-#endif
-  return std::thread::hardware_concurrency();
-}
-
-/// The number with which a text begins; none for "max".
-std::optional<double> number_of(std::string_view text) {
-  double number = 0;
+/// The whole number with which a text begins; none for "max".
+std::optional<std::int64_t> number_of(std::string_view text) {
+  std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   return error == std::errc() ? std::optional(number) : std::nullopt;
 }
@@ -53,8 +37,8 @@ std::size_t cores_of(const std::vector<std::string>& quota_and_period) {
   if (quota_and_period.size() < 2) return kUnlimited;
   const auto quota = number_of(quota_and_period[0]);
   const auto period = number_of(quota_and_period[1]);
-  if (!quota || !period || !(*quota > 0) || !(*period > 0)) return kUnlimited;  // "max", or -1
-  return static_cast<std::size_t>(std::min(std::ceil(*quota / *period), 1e6));
+  if (!quota || !period || *quota <= 0 || *period <= 0) return kUnlimited;  // "max", or -1
+  return static_cast<std::size_t>((*quota - 1) / *period + 1);
 }
 
 /// What a control group allows: by version 2 of Linux's control groups, or by version 1.

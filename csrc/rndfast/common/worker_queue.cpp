@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "rndfast/common/worker_queue.hpp"
 
-#include <pthread.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,7 +12,7 @@
 #include <thread>
 #include <utility>
 
-#include "rndfast/common/fork_count.hpp"
+#include "rndfast/common/operating_system.hpp"
 #include "rndfast/common/spin_lock.hpp"
 #include "rndfast/common/start_thread.hpp"
 #include "rndfast/common/usable_cores.hpp"
@@ -28,16 +25,9 @@ constexpr auto kPollInterval = std::chrono::milliseconds(50);
 constexpr auto kSpinTime = std::chrono::microseconds(50);  // about what it costs to put a thread to sleep and wake it
 constexpr std::size_t kCacheLine = 64;
 
-/// Restricts a thread to one CPU, where the system can.
-void pin([[maybe_unused]] std::thread& thread, [[maybe_unused]] std::size_t cpu) {
-#ifdef __linux__
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  CPU_SET(cpu, &cpus);
-  if (cpu >= CPU_SETSIZE || pthread_setaffinity_np(thread.native_handle(), sizeof(cpus), &cpus) != 0) {
-    throw std::invalid_argument("thread_affinity_offset: this process may not run on CPU " + std::to_string(cpu));
-  }
-#endif
+void pin(std::thread& thread, std::size_t cpu) {
+  if (pin_thread(thread, cpu)) return;
+  throw std::invalid_argument("thread_affinity_offset: this process may not run on CPU " + std::to_string(cpu));
 }
 
 /// Looks at `is_true` for a while without giving up the processor.
@@ -179,7 +169,7 @@ void WorkerQueue::Shared::run_item(Job& job, std::size_t item, std::size_t threa
 
 WorkerQueue::WorkerQueue(std::size_t num_threads, int first_cpu)
     : num_threads_(num_threads != 0 ? num_threads : usable_cores()),
-      owner_pid_(getpid()),
+      owner_pid_(process_id()),
       owner_fork_count_(fork_count()),
       shared_(std::make_unique<Shared>()) {
   shared_->num_threads = num_threads_;
@@ -210,7 +200,7 @@ WorkerQueue::~WorkerQueue() {
 void WorkerQueue::require_owner() const {
   if (fork_count() == owner_fork_count_) return;
   throw std::runtime_error("the environment belongs to process " + std::to_string(owner_pid_) +
-                           " and its threads do not exist in its fork " + std::to_string(getpid()) +
+                           " and its threads do not exist in its fork " + std::to_string(process_id()) +
                            ": make it in the child, or start the child by spawn");
 }
 

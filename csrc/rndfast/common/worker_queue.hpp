@@ -9,8 +9,6 @@
 // than asked for are at work. Threads without work look for a new job for some microseconds and then sleep.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -86,7 +84,7 @@ class WorkerQueue {
   static void work(Shared& shared, std::size_t thread_index);
 
   std::size_t num_threads_;
-  const pid_t owner_pid_;
+  const std::int64_t owner_pid_;
   const std::uint32_t owner_fork_count_;
   std::unique_ptr<Shared> shared_;
 };
