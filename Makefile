@@ -12,7 +12,7 @@ SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness lock package bench instructions clean
+.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness lock package bench instructions cross docs other-python clean
 
 help:  ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -108,6 +108,15 @@ lock: .venv/installed  ## write requirements-dev.txt anew from requirements-dev.
 
 package: setup  ## build sdist and wheel and try the wheel in a clean environment
 	$(BIN)/python .ci/check_package.py
+
+other-python: setup  ## try the package in another version of Python, if there is one
+	$(BIN)/python .ci/check_other_python.py
+
+cross: setup  ## build a manylinux wheel, for aarch64 (run by qemu) and for macOS; needs qemu-user, libc6-arm64-cross
+	nice $(BIN)/python .ci/cross_compile.py
+
+docs: setup  ## build the documentation's site into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup  ## time the kernels beside NumPy and PyTorch
 	$(BIN)/python benchmarks/bench_core.py

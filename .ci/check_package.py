@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 MAX_WHEEL_BYTES = 3_000_000
 EXPECTED = {"rndfast/py.typed", "rndfast/_core.pyi", "rndfast/__init__.py"}
 
@@ -30,12 +30,28 @@ def run(*command: str | Path, **options: object) -> None:
     subprocess.run([str(part) for part in command], check=True, **options)  # type: ignore[call-overload]
 
 
+class CleanEnvironment:
+    """An environment outside the source tree, with the versions that are installed here."""
+
+    def __init__(self, folder: Path, *requirements: str | Path) -> None:
+        self.folder = folder
+        venv.create(folder, with_pip=True)
+        constraints = folder / "constraints.txt"
+        freeze = [sys.executable, "-m", "pip", "freeze", "--exclude-editable"]
+        constraints.write_bytes(subprocess.run(freeze, check=True, capture_output=True).stdout)
+        self.run("pip", "install", "-q", "-c", constraints, *requirements)
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        """Run one of its programs."""
+        clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        run(self.folder / "bin" / program, *arguments, cwd=self.folder, env=clean)
+
+
 def main() -> None:
     """Check the package."""
-    root = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        run(sys.executable, "-m", "build", "--sdist", "--outdir", work, root)
+        run(sys.executable, "-m", "build", "--sdist", "--outdir", work, ROOT)
         (sdist,) = work.glob("*.tar.gz")
         run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", work, sdist)
         (wheel,) = work.glob("*.whl")
@@ -49,21 +65,10 @@ def main() -> None:
         weights = [name for name in names if name.endswith(".safetensors")]
         assert not weights, f"agents in the wheel: {weights}"
 
-        # a clean environment, outside the source tree, with the versions that are installed here
-        environment = work / "venv"
-        venv.create(environment, with_pip=True)
-        constraints = work / "constraints.txt"
-        freeze = [sys.executable, "-m", "pip", "freeze", "--exclude-editable"]
-        constraints.write_bytes(subprocess.run(freeze, check=True, capture_output=True).stdout)
-        pip = environment / "bin" / "pip"
-        run(pip, "install", "-q", "-c", constraints, wheel)
-        clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        run(environment / "bin" / "python", "-c", USE, cwd=work, env=clean)
-        run(environment / "bin" / "rndfast", "info", cwd=work, env=clean)
-        shutil.rmtree(environment)
-        sys.stdout.write(
-            f"{wheel.name}: {size:,} bytes, installs and runs in a clean environment\n"
-        )
+        environment = CleanEnvironment(work / "venv", wheel)
+        environment.run("python", "-c", USE)
+        environment.run("rndfast", "info")
+    sys.stdout.write(f"{wheel.name}: {size:,} bytes, installs and runs in a clean environment\n")
 
 
 if __name__ == "__main__":

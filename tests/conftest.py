@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Keep torch to one thread, as in training: on busy cores several are far slower."""
+    import torch  # here: some tests run where there is no torch
+
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
