@@ -20,7 +20,6 @@ MINORS = range(10, 15)
 TESTS = (
     "tests/core/test_gae.py",
     "tests/core/test_running_moments.py",
-    "tests/core/test_thread_pool.py",
     "tests/envs/test_games.py",
     "tests/envs/test_console.py",
 )

@@ -62,6 +62,7 @@ def check_wheel() -> None:
         *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"),
         *(f"-Cbuild-dir={WORK}/wheel-build", "-w", WORK / "wheel"),
         f"-Ccmake.define.CMAKE_CXX_COMPILER={compiler('x86_64-linux-gnu.2.28')}",
+        "-Ccmake.define.CMAKE_INTERPROCEDURAL_OPTIMIZATION=OFF",  # one libc++ for all
         ROOT,
     )
     (built,) = (WORK / "wheel").glob("*.whl")

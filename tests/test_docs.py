@@ -73,7 +73,7 @@ def test_every_module_is_on_the_map_and_no_other() -> None:
     assert on_the_map == {str(path.relative_to(ROOT)) for path in modules | folders}
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -27,7 +27,14 @@ BY_NAME = {command.name: command for command in COMMANDS}
 
 # Of other programs, which messages and pages name too.
 OTHERS_FLAGS = {
-    *("--force-reinstall", "--index-url", "--no-deps", "--only-binary", "--require-hashes"),  # pip
+    *(
+        "--extra-index-url",
+        "--force-reinstall",
+        "--index-url",
+        "--no-deps",
+        "--only-binary",
+        "--require-hashes",
+    ),  # pip
     *("--duration", "--native", "--pid", "--rate", "--threads", "--no-children"),  # profilers
     *("--frames", "--micro-roms", "--seeds", "--times"),  # our tests
     *("--logdir", "--nproc-per-node"),  # TensorBoard, torchrun
@@ -61,7 +68,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         if path.name != "log.md":  # what was tried when flags had other names
             yield str(path), path.read_text()
 
