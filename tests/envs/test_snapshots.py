@@ -141,7 +141,7 @@ NAMED = {
     *("tia.was_reset_in_frame", "tia.same_as_above", "tia.changes_at_line_end"),
     *("tia.above_has_blanks", "tia.motion", "tia.position", "tia.moving", "tia.m0_variant"),
     *("tia.star_counter", "tia.no_effect", "tia.enabled", "tia.stale", "tia.cut"),
-    *("tia.was_drawn", "tia.shape_from", "tia.shape", "tia.drawn", "tia.last_line_cycle"),
+    *("tia.was_enabled", "tia.shape_from", "tia.shape", "tia.last_line_cycle"),
     *("tia.row", "tia.drawn_clock", "tia.segment_from", "tia.line_clock", "tia.line_end"),
     *("cartridge.bank_offset", "the cartridge's slice", "dpc.counter", "dpc.is_music"),
     *("dpc.music_fraction", "is_partial", "is_greyed", "has_picture", "buffer"),

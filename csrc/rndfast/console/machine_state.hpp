@@ -98,12 +98,11 @@ struct Tia {
   bool changes_at_line_end;   // an object, as far as is known now
   bool above_has_blanks;      // columns 0 .. 7 of the row above are black because of an HMOVE
   std::uint8_t enabled;       // bit per object: its registers let it show somewhere
-  std::uint8_t stale;         // bit per object: `shape` must be rebuilt from the registers
+  std::uint8_t stale;         // bit per object: `shape` must be rebuilt from the registers, from `shape_from` on
   std::uint8_t cut;           // bit per object: `shape_from` is not 0
-  std::uint8_t was_drawn;     // bit per object: `drawn` is not empty
-  std::int32_t shape_from[kNumTiaObjects];  // the first column for which `shape` holds
-  PixelMask shape[kNumTiaObjects];          // pixels the object covers as the registers are now
-  PixelMask drawn[kNumTiaObjects];          // pixels it covered before `shape_from`
+  std::uint8_t was_enabled;   // bit per object: it was when the beam was to the left of `shape_from`
+  std::int32_t shape_from[kNumTiaObjects];  // the column from which on the registers hold as they are now
+  PixelMask shape[kNumTiaObjects];          // what the object covers of the line being drawn
 };
 
 /// Bank switching, and what else is on the cartridge board.

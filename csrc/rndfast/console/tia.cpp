@@ -419,9 +419,7 @@ void begin_frame(Tia& tia, const Window& window) {
   tia.drawn_clock = tia.line_clock;
   tia.segment_from = 0;
   tia.same_as_above = false;
-  tia.cut = 0;
-  tia.was_drawn = 0;
-  std::fill(std::begin(tia.shape_from), std::end(tia.shape_from), 0);
+  uncut(tia);
 }
 
 void restart_frame(Tia& tia) {

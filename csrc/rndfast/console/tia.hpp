@@ -4,9 +4,9 @@
 // One idea: nothing is drawn pixel by pixel. Each graphics object keeps the set of columns that it covers as a bit
 // mask, `shape`, rebuilt from the registers only when asked for. A line is drawn when it is over: collisions are
 // intersections of six masks, and a row of pixels is a selection by three. Only what changes while the beam is within
-// the visible columns needs more: the columns already passed are moved to `drawn` before an object changes, and a
-// segment of the line is finished before a colour does. A line during which nothing changes is a copy of the line
-// above.
+// the visible columns needs more: what an object covers to the left of the beam is settled before it changes, so that
+// `shape` is rebuilt only from there on, and a segment of the line is finished before a colour changes. A line during
+// which nothing changes is a copy of the line above.
 //
 // A change takes effect some clocks after the write, by register; `line_end` is the clock beyond which the line is
 // over. Nothing is drawn outside the window of visible lines, and lines end there only within it.

@@ -11,7 +11,7 @@
 namespace rndfast {
 namespace {
 
-constexpr std::string_view kMagic = "rndfast snapshot 3: ";
+constexpr std::string_view kMagic = "rndfast snapshot 4: ";
 constexpr std::size_t kSumBytes = sizeof(std::uint64_t);
 
 /// Whether a description can be shown, which a damaged one perhaps cannot.

@@ -66,7 +66,7 @@ TEST_CASE("parts come back as they were packed") {
   CHECK(target.first == kFirst);
   CHECK(target.second == kSecond);
   const Bytes bytes = packed();
-  const std::string begin = "rndfast snapshot 3: " + kDescription + "\n";
+  const std::string begin = "rndfast snapshot 4: " + kDescription + "\n";
   REQUIRE(bytes.size() == begin.size() + 8 + 5 + 3);
   CHECK(std::string(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(begin.size())) == begin);
 

@@ -12,6 +12,7 @@
 #include "rndfast/console/tia/objects.hpp"
 #include "rndfast/console/tia/registers.hpp"
 #include "rndfast/console/tia/segment.hpp"
+#include "rndfast/console/tia/shapes.hpp"
 
 namespace rndfast::tia {
 namespace {
@@ -58,11 +59,12 @@ void overrun_segment(Machine& machine, std::int32_t from, std::int32_t to) {
   store(window, columns_from(group) & ~columns_from(group + 4));
   for (unsigned object = 0; object < kPF; ++object) {
     if ((enabled >> object & 1) == 0) continue;
-    const PixelMask reach = object <= kP1 ? player_shape(tia, object, 0xFF) : shape_of(tia, object);
+    PixelMask reach;
+    store(reach, object <= kP1 ? shape_with(tia, object, 0xFF) : shape_of(tia, object));
     if (intersect(reach, window)) return;
   }
   PixelMask objects[kNumTiaObjects] = {};
-  if ((enabled & playfield) != 0) objects[kPF] = shape_of(tia, kPF);
+  if ((enabled & playfield) != 0) store(objects[kPF], shape_of(tia, kPF));
   paint_columns(machine, objects, to, group + 4);
 }
 
@@ -95,11 +97,7 @@ void finish_lines(Machine& machine, std::int32_t clock) {
     } else {
       draw_segment(machine, kScreenWidth);
     }
-    if (!was_whole) {
-      std::fill(std::begin(tia.shape_from), std::end(tia.shape_from), 0);
-      tia.cut = 0;
-      tia.was_drawn = 0;
-    }
+    if (!was_whole) uncut(tia);
     tia.segment_from = 0;
     const std::int32_t row = ++tia.row;
     const std::int32_t height = machine.window.height;

@@ -43,18 +43,26 @@ inline std::int32_t arrive(Machine& machine, std::int32_t clock) {
   return column_at(tia, clock);
 }
 
-/// Of what `object` covers as it is now, keeps the part to the left of `column`.
+/// On a new line, the registers hold from column 0 on.
+inline void uncut(Tia& tia) {
+  tia.stale |= tia.cut;
+  tia.cut = 0;
+  tia.was_enabled = 0;
+  std::fill(std::begin(tia.shape_from), std::end(tia.shape_from), 0);
+}
+
+/// What `object` covers to the left of `column` stays as it is.
 inline void keep_passed(Machine& machine, unsigned object, std::int32_t column) {
   Tia& tia = machine.state.tia;
-  const std::int32_t from = tia.shape_from[object];
-  if (column <= from) return;
+  if (column <= tia.shape_from[object]) return;
   const auto bit = static_cast<std::uint8_t>(1U << object);
+  // without a picture, only collisions that are not known yet matter
+  if ((tia.enabled & bit) == 0 || machine.picture != nullptr || (open_latches(tia) & kLatchesWith[object]) != 0) {
+    if ((tia.stale & bit) != 0) rebuild(machine, bit);
+    tia.was_enabled |= tia.enabled & bit;
+  }
   tia.shape_from[object] = column;
   tia.cut |= bit;
-  if ((tia.enabled & bit) == 0) return;
-  // without a picture, only collisions that are not known yet matter
-  if (machine.picture == nullptr && (open_latches(tia) & kLatchesWith[object]) == 0) return;
-  keep_columns(machine, object, from, column);
 }
 
 /// `objects` are about to change at `column`: what they cover to its left is settled.

@@ -56,7 +56,7 @@ inline constexpr std::array<std::uint16_t, kNumTiaObjects> kLatchesWith = [] {
 
 /// The latches that the objects in the line may still set.
 inline unsigned open_latches(const Tia& tia) {
-  return kLatchesOf[tia.enabled | tia.was_drawn] & ~unsigned{tia.collisions};
+  return kLatchesOf[tia.enabled | tia.was_enabled] & ~unsigned{tia.collisions};
 }
 
 }  // namespace rndfast::tia

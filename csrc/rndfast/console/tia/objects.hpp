@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The six graphics objects: two players, two missiles, the ball and the playfield. Which columns does each cover, given
-// the registers and positions as they are now?
+// The six graphics objects: two players, two missiles, the ball and the playfield.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +36,5 @@ inline bool is_enabled(const Tia& tia, unsigned object) {
       return ((tia.pf[0] & 0xF0) | tia.pf[1] | tia.pf[2]) != 0;
   }
 }
-
-PixelMask player_shape(const Tia& tia, unsigned player, unsigned graphics);
-PixelMask shape_of(const Tia& tia, unsigned object);
-
-/// Brings Tia::shape up to date for those of `objects` that are stale.
-void rebuild(Tia& tia, unsigned objects);
 
 }  // namespace rndfast::tia

@@ -71,14 +71,14 @@ inline bool intersect(const PixelMask& a, const PixelMask& b) {
 }
 
 /// `bits`, up to 64 - 7 columns wide, at `column` < 160, going round at the right edge.
-inline PixelMask placed(std::uint64_t bits, unsigned column) {
+[[gnu::always_inline]] inline Columns placed(std::uint64_t bits, unsigned column) {
   constexpr std::uint64_t kLow = 0xFFFFFFFF;
   const unsigned shift = column % 64;
   const std::uint64_t low = bits << shift;
   const std::uint64_t high = bits >> 1 >> (63 - shift);
-  if (column < 64) return {{low, high, 0, 0}};
-  if (column < 128) return {{high >> 32, low, high & kLow, 0}};
-  return {{low >> 32 | high << 32, 0, low & kLow, 0}};
+  if (column < 64) return Columns{low, high, 0, 0};
+  if (column < 128) return Columns{high >> 32, low, high & kLow, 0};
+  return Columns{low >> 32 | high << 32, 0, low & kLow, 0};
 }
 
 }  // namespace rndfast::tia

@@ -27,15 +27,15 @@ inline void draw_segment(Machine& machine, std::int32_t to) {
   draw_segment_baseline(machine, to);
 }
 
-void keep_columns_baseline(Tia& tia, unsigned object, std::int32_t from, std::int32_t to);
-void keep_columns_avx2(Tia& tia, unsigned object, std::int32_t from, std::int32_t to);
+void rebuild_baseline(Tia& tia, unsigned objects);
+void rebuild_avx2(Tia& tia, unsigned objects);
 
-/// Keeps what `object` covers of columns [from, to) as it is now.
-inline void keep_columns(Machine& machine, unsigned object, std::int32_t from, std::int32_t to) {
+/// Brings Tia::shape up to date for `objects`, which are stale.
+inline void rebuild(Machine& machine, unsigned objects) {
 #ifdef RNDFAST_X86_LEVELS
-  if (machine.simd_level != SimdLevel::kBaseline) return keep_columns_avx2(machine.state.tia, object, from, to);
+  if (machine.simd_level != SimdLevel::kBaseline) return rebuild_avx2(machine.state.tia, objects);
 #endif
-  keep_columns_baseline(machine.state.tia, object, from, to);
+  rebuild_baseline(machine.state.tia, objects);
 }
 
 /// Paints columns [from, to) of the line as `objects` cover them.

@@ -12,7 +12,7 @@
 namespace rndfast::tia {
 namespace {
 
-static_assert(sizeof(Tia) == 640, "validate() must know every member");
+static_assert(sizeof(Tia) == 448, "validate() must know every member");
 
 void validate_flags(const Tia& tia) {
   require_state_flag("tia.pf_is_reflected", tia.pf_is_reflected);
@@ -38,7 +38,7 @@ void validate_objects(const Tia& tia) {
   require_state_between("tia.enabled", unsigned{tia.enabled}, 0, kAllObjects);
   require_state_between("tia.stale", unsigned{tia.stale}, 0, kAllObjects);
   require_state_between("tia.cut", unsigned{tia.cut}, 0, kAllObjects);
-  require_state_between("tia.was_drawn", unsigned{tia.was_drawn}, 0, kAllObjects);
+  require_state_between("tia.was_enabled", unsigned{tia.was_enabled}, 0, kAllObjects);
   for (const std::int32_t column : tia.shape_from) require_state_between("tia.shape_from", column, 0, kScreenWidth);
   const auto is_within_line = [](const PixelMask& mask) {
     constexpr const PixelMask& kLine = kFrom[0];
@@ -46,7 +46,6 @@ void validate_objects(const Tia& tia) {
                       [](std::uint64_t word, std::uint64_t columns) { return (word & ~columns) == 0; });
   };
   require_state(std::ranges::all_of(tia.shape, is_within_line), "tia.shape must be within the line");
-  require_state(std::ranges::all_of(tia.drawn, is_within_line), "tia.drawn must be within the line");
 }
 
 /// Where the beam is: it follows from the row.

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: MIT
-#include "rndfast/console/tia/objects.hpp"
+// Which columns each object covers, given the registers and positions as they are now.
+#pragma once
 
 #include <array>
-#include <bit>
+#include <cstdint>
+
+#include "rndfast/console/tia/objects.hpp"
+#include "rndfast/console/tia/pixel_mask.hpp"
 
 namespace rndfast::tia {
-namespace {
 
 /// The copies of `bits` that NUSIZ mode 0 .. 7 asks for.
-inline PixelMask copies_of(std::uint64_t bits, unsigned position, unsigned mode, bool first_is_hidden) {
+[[gnu::always_inline]] inline Columns copies_of(std::uint64_t bits, unsigned position, unsigned mode,
+                                                bool first_is_hidden) {
   // the copies at 0, 16 and 32; bits that a multiplication moves do not meet
   constexpr std::uint64_t kFirst = 1, kClose = 1 << 16, kMedium = std::uint64_t{1} << 32;
   static constexpr std::array<std::uint64_t, 8> kNear = {
       kFirst, kFirst | kClose, kFirst | kMedium, kFirst | kClose | kMedium, kFirst, kFirst, kFirst | kMedium, kFirst};
-  PixelMask mask = placed(bits * (kNear[mode] - (first_is_hidden ? kFirst : 0)), position);
-  if (mode == 4 || mode == 6) {
-    const PixelMask far = placed(bits, (position + 64) % kScreenWidth);
-    for (unsigned i = 0; i < 3; ++i) mask.words[i] |= far.words[i];
-  }
-  return mask;
+  Columns columns = placed(bits * (kNear[mode] - (first_is_hidden ? kFirst : 0)), position);
+  if (mode == 4 || mode == 6) columns |= placed(bits, (position + 64) % kScreenWidth);
+  return columns;
 }
 
 /// A player as it would look with `graphics`.
-inline PixelMask shape_with(const Tia& tia, unsigned player, unsigned graphics) {
+[[gnu::always_inline]] inline Columns shape_with(const Tia& tia, unsigned player, unsigned graphics) {
   const bool is_reflected = (tia.refp[player] & 8) != 0;
   const unsigned pixels = is_reflected ? graphics : kReversed[graphics];
   const unsigned mode = tia.nusiz[player] & 7;
@@ -32,19 +33,19 @@ inline PixelMask shape_with(const Tia& tia, unsigned player, unsigned graphics) 
   return copies_of(bits, tia.position[player], mode, tia.first_copy_is_hidden[player]);
 }
 
-PixelMask missile_shape(const Tia& tia, unsigned missile) {
+[[gnu::always_inline]] inline Columns missile_shape(const Tia& tia, unsigned missile) {
   unsigned size = (tia.nusiz[missile] >> 4) & 3U;
-  if (missile == 0 && tia.m0_variant == kM0Absent) return {};
+  if (missile == 0 && tia.m0_variant == kM0Absent) return Columns{};
   if (missile == 0 && tia.m0_variant == kM0Wide) size |= 1;
   const std::uint64_t bits = (std::uint64_t{1} << (1U << size)) - 1;
   return copies_of(bits, tia.position[kM0 + missile], tia.nusiz[missile] & 7, false);
 }
 
-PixelMask ball_shape(const Tia& tia) {
+[[gnu::always_inline]] inline Columns ball_shape(const Tia& tia) {
   return placed((std::uint64_t{1} << (1U << ((tia.ctrlpf >> 4) & 3U))) - 1, tia.position[kBL]);
 }
 
-PixelMask playfield_shape(const Tia& tia) {
+[[gnu::always_inline]] inline Columns playfield_shape(const Tia& tia) {
   // from left to right: PF0 from bit 4 up, PF1 from bit 7 down, PF2 from bit 0 up, each bit four columns wide
   const auto& up = kStretched<std::uint32_t, 4>;
   const auto& down = kStretchedBackwards;
@@ -57,14 +58,11 @@ PixelMask playfield_shape(const Tia& tia) {
     right = down[tia.pf[2]] | std::uint64_t{up[tia.pf[1]]} << 32;
     right_end = down[tia.pf[0] & 0xF0];
   }
-  return {{left, left_end | right << 16, right >> 48 | right_end << 16, 0}};
+  return Columns{left, left_end | right << 16, right >> 48 | right_end << 16, 0};
 }
 
-}  // namespace
-
-PixelMask player_shape(const Tia& tia, unsigned player, unsigned graphics) { return shape_with(tia, player, graphics); }
-
-PixelMask shape_of(const Tia& tia, unsigned object) {
+/// What an enabled object covers.
+[[gnu::always_inline]] inline Columns shape_of(const Tia& tia, unsigned object) {
   switch (object) {
     case kP0:
     case kP1:
@@ -76,15 +74,6 @@ PixelMask shape_of(const Tia& tia, unsigned object) {
       return ball_shape(tia);
     default:
       return playfield_shape(tia);
-  }
-}
-
-void rebuild(Tia& tia, unsigned objects) {
-  const unsigned stale = tia.stale & objects;
-  tia.stale &= static_cast<std::uint8_t>(~stale);
-  for (unsigned rest = stale; rest != 0; rest &= rest - 1) {
-    const auto object = static_cast<unsigned>(std::countr_zero(rest));
-    tia.shape[object] = (tia.enabled >> object & 1) != 0 ? shape_of(tia, object) : PixelMask{};
   }
 }
 
