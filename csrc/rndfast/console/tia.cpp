@@ -37,6 +37,20 @@ namespace {
   update_enabled(machine.state.tia, objects);
 }
 
+/// Sets a byte of the playfield, from `clock` on.
+[[gnu::always_inline]] inline void write_pf(Machine& machine, unsigned index, unsigned value, std::int32_t clock) {
+  constexpr unsigned kBit = 1U << kPF;
+  Tia& tia = machine.state.tia;
+  if (tia.pf[index] == value) return;
+  settle(machine, kBit, arrive(machine, clock));
+  tia.pf[index] = static_cast<std::uint8_t>(value);
+  if ((index == 0 ? value & 0xF0 : value) != 0) {
+    tia.enabled |= kBit;
+  } else {
+    update_enabled(tia, kBit);
+  }
+}
+
 /// Sets a register that colours the picture, from `clock` on.
 void set_color(Machine& machine, unsigned index, unsigned value, std::int32_t clock) {
   Tia& tia = machine.state.tia;
@@ -158,21 +172,21 @@ void write_resmp(Machine& machine, unsigned missile, unsigned value, std::int32_
   }
   tia.first_copy_is_hidden[0] = tia.first_copy_is_hidden[1] = false;
   tia.m0_variant = kM0Normal;
+  tia.star_motion = false;
 }
 
-void write_hmove(Machine& machine, std::int32_t clock) {
+/// HMOVE at `cycle`.
+void write_hmove(Machine& machine, std::int32_t cycle) {
   Tia& tia = machine.state.tia;
-  const std::int32_t column = arrive(machine, clock);
-  const unsigned cycle = static_cast<unsigned>(clock / 3) % kCyclesPerLine;
-  const unsigned objects = is_regular_hmove(cycle) ? tia.moving : kMovable;
-  if (objects != 0 || tia.first_copy_is_hidden[0] || tia.first_copy_is_hidden[1] || tia.m0_variant != kM0Normal) {
-    move(machine, objects, cycle, column);
-  }
-  tia.hmove_clock = clock;
-  tia.star_motion = false;
-  if (machine.allows_hmove_blanks && hmove_blanks(cycle)) {
+  const std::int32_t column = arrive(machine, 3 * cycle);
+  const unsigned cycle_of_line = static_cast<unsigned>(cycle) % kCyclesPerLine;
+  const unsigned objects = is_regular_hmove(cycle_of_line) ? tia.moving : kMovable;
+  // hidden copies and stars, which HMOVE ends, would change at the line's end, too
+  if (objects != 0 || tia.changes_at_line_end) move(machine, objects, cycle_of_line, column);
+  tia.hmove_clock = 3 * cycle;
+  if (machine.allows_hmove_blanks && hmove_blanks(cycle_of_line)) {
     // the blank is for the next columns 0 .. 7, not for those passed
-    if (column > tia.segment_from) draw_segment(machine, column);
+    if (column > 0) draw_segment(machine, column);
     tia.hmove_blanks_next_pixels = true;
   }
 }
@@ -294,7 +308,7 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
     case PF0:
     case PF1:
     case PF2:
-      set_register(machine, tia.pf[address - PF0], value, 1U << kPF, clock + pf_delay(cycle));
+      write_pf(machine, address - PF0, value, clock + pf_delay(cycle));
       break;
     case RESP0:
     case RESP1:
@@ -345,7 +359,7 @@ inline void note_no_effect(Tia& tia, unsigned address, unsigned value) {
       write_resmp(machine, address - RESMP0, value, clock);
       break;
     case HMOVE:
-      write_hmove(machine, clock);
+      write_hmove(machine, cycle);
       break;
     case HMCLR:
       std::fill(std::begin(tia.motion), std::end(tia.motion), std::uint8_t{0});
@@ -378,28 +392,37 @@ std::int32_t write_delay(unsigned address, std::int32_t cycle) { return delay_of
 
 namespace {
 
-/// Finds the collisions up to `clock`.
-[[gnu::noinline]] void collide(Machine& machine, std::int32_t clock) { draw_segment(machine, arrive(machine, clock)); }
+/// Reads a pair of collision latches, once those are found that the beam has passed.
+[[gnu::noinline]] unsigned read_latches(Machine& machine, unsigned address, std::int32_t cycle) {
+  const Tia& tia = machine.state.tia;
+  const unsigned shift = 2 * address;
+  if ((open_latches(tia) >> shift & 3) != 0) draw_segment(machine, arrive(machine, 3 * cycle));
+  const unsigned latches = tia.collisions >> shift;
+  return (latches & 1) << 7 | (latches & 2) << 5;
+}
+
+/// The bits that the chip drives. Programs read paddles hundreds of times in a frame: that calls nothing here, so that
+/// no registers need be saved.
+inline unsigned driven_bits(Machine& machine, unsigned address, std::int32_t cycle) {
+  const Inputs& inputs = machine.state.inputs;
+  if (address <= CXPPMM) return read_latches(machine, address, cycle);
+  if (address <= INPT3) return is_charged(machine.state, address - INPT0, cycle) ? 0x80 : 0;
+  if (address == INPT4) return inputs.inpt4;
+  return address == INPT5 ? inputs.inpt5 : 0;
+}
+
+[[gnu::noinline, gnu::cold]] unsigned read_literally(Machine& machine, unsigned address, std::int32_t cycle) {
+  draw_literally(machine, 3 * cycle);
+  return driven_bits(machine, address, cycle);
+}
 
 }  // namespace
 
 unsigned read(Machine& machine, unsigned address, std::int32_t cycle, unsigned bus) {
-  const Tia& tia = machine.state.tia;
-  const Inputs& inputs = machine.state.inputs;
   address &= 0x0F;
-  if (machine.is_literal) [[unlikely]]
-    draw_literally(machine, 3 * cycle);
-  const unsigned noise = bus & 0x3F;
-  if (address <= CXPPMM) {
-    const unsigned shift = 2 * address;
-    if ((open_latches(tia) >> shift & 3) != 0) collide(machine, 3 * cycle);
-    const unsigned latches = tia.collisions >> shift;
-    return (latches & 1) << 7 | (latches & 2) << 5 | noise;
-  }
-  if (address <= INPT3) return (is_charged(machine.state, address - INPT0, cycle) ? 0x80U : 0U) | noise;
-  if (address == INPT4) return inputs.inpt4 | noise;
-  if (address == INPT5) return inputs.inpt5 | noise;
-  return noise;
+  const unsigned driven =
+      machine.is_literal ? read_literally(machine, address, cycle) : driven_bits(machine, address, cycle);
+  return driven | (bus & 0x3F);
 }
 
 void reset(Tia& tia, std::int32_t max_lines) {

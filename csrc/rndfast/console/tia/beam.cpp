@@ -94,6 +94,8 @@ void finish_lines(Machine& machine, std::int32_t clock) {
           tia.line_clock += num_lines * kClocksPerLine;
         }
       }
+    } else if (machine.picture == nullptr && (is_blanked(tia) || open_latches(tia) == 0)) {  // nothing to be found
+      if (tia.segment_from < kHmoveBlankWidth) tia.hmove_blanks_next_pixels = false;
     } else {
       draw_segment(machine, kScreenWidth);
     }

@@ -58,7 +58,7 @@ inline void keep_passed(Machine& machine, unsigned object, std::int32_t column) 
   const auto bit = static_cast<std::uint8_t>(1U << object);
   // without a picture, only collisions that are not known yet matter
   if ((tia.enabled & bit) == 0 || machine.picture != nullptr || (open_latches(tia) & kLatchesWith[object]) != 0) {
-    if ((tia.stale & bit) != 0) rebuild(machine, bit);
+    if ((tia.stale & bit) != 0) rebuild(machine, object);
     tia.was_enabled |= tia.enabled & bit;
   }
   tia.shape_from[object] = column;

@@ -68,17 +68,23 @@ template <typename Painter>
   Painter::paint(layers, row_of(machine), static_cast<unsigned>(from), static_cast<unsigned>(to));
 }
 
-[[gnu::always_inline]] inline void rebuild_body(Tia& tia, unsigned objects) {
-  tia.stale &= static_cast<std::uint8_t>(~objects);
+/// Brings the shape of `object` up to date: from `shape_from` on, as the registers are now.
+[[gnu::always_inline]] inline void rebuild_shape(Tia& tia, unsigned object) {
+  const unsigned bit = 1U << object;
+  tia.stale &= static_cast<std::uint8_t>(~bit);
+  Columns columns = (tia.enabled & bit) != 0 ? shape_of(tia, object) : Columns{};
+  if ((tia.cut & bit) != 0) {
+    const Columns to_come = columns_from(tia.shape_from[object]);
+    columns = (load(tia.shape[object]) & ~to_come) | (columns & to_come);
+  }
+  store(tia.shape[object], columns);
+}
+
+[[gnu::always_inline]] inline void rebuild_stale(Tia& tia) {
+  const unsigned stale = tia.stale;
 #pragma GCC unroll 6
   for (unsigned object = 0; object < kNumTiaObjects; ++object) {
-    if ((objects >> object & 1) == 0) continue;
-    Columns columns = (tia.enabled >> object & 1) != 0 ? shape_of(tia, object) : Columns{};
-    if ((tia.cut >> object & 1) != 0) {
-      const Columns to_come = columns_from(tia.shape_from[object]);
-      columns = (load(tia.shape[object]) & ~to_come) | (columns & to_come);
-    }
-    store(tia.shape[object], columns);
+    if ((stale >> object & 1) != 0) rebuild_shape(tia, object);
   }
 }
 
@@ -93,7 +99,7 @@ template <typename Painter>
   } else {
     const unsigned latches = open_latches(tia);
     if (latches != 0 || paints) {
-      if (tia.stale != 0) rebuild_body(tia, tia.stale);
+      if (tia.stale != 0) rebuild_stale(tia);
       if (latches != 0) find_collisions(tia, latches, from, to);
       if (paints) {
         if (from == 0 && to == kScreenWidth) {
@@ -104,20 +110,37 @@ template <typename Painter>
       }
     }
   }
-  if (tia.hmove_blanks_next_pixels && from < 8) {
-    if (paints) std::fill(row_of(machine) + from, row_of(machine) + 8, machine.shades[0]);
-    if (to >= 8) tia.hmove_blanks_next_pixels = false;
+  if (tia.hmove_blanks_next_pixels && from < kHmoveBlankWidth) {
+    if (paints) std::fill(row_of(machine) + from, row_of(machine) + kHmoveBlankWidth, machine.shades[0]);
+    if (to >= kHmoveBlankWidth) tia.hmove_blanks_next_pixels = false;
   }
 }
 
+template <unsigned kObject>
+void rebuild_baseline(Tia& tia) {
+  rebuild_shape(tia, kObject);
+}
+
+#ifdef RNDFAST_X86_LEVELS
+template <unsigned kObject>
+RNDFAST_TARGET_AVX2 void rebuild_avx2(Tia& tia) {
+  rebuild_shape(tia, kObject);
+}
+#endif
+
 }  // namespace
 
+const RebuildFunctions kRebuildBaseline = {rebuild_baseline<kP0>, rebuild_baseline<kP1>, rebuild_baseline<kM0>,
+                                           rebuild_baseline<kM1>, rebuild_baseline<kBL>, rebuild_baseline<kPF>};
+#ifdef RNDFAST_X86_LEVELS
+const RebuildFunctions kRebuildAvx2 = {rebuild_avx2<kP0>, rebuild_avx2<kP1>, rebuild_avx2<kM0>,
+                                       rebuild_avx2<kM1>, rebuild_avx2<kBL>, rebuild_avx2<kPF>};
+#endif
+
 void draw_segment_baseline(Machine& machine, std::int32_t to) { draw<PaintByTable>(machine, to); }
-void rebuild_baseline(Tia& tia, unsigned objects) { rebuild_body(tia, objects); }
 
 #ifdef RNDFAST_X86_LEVELS
 RNDFAST_TARGET_AVX2 void draw_segment_avx2(Machine& machine, std::int32_t to) { draw<PaintByVector>(machine, to); }
-RNDFAST_TARGET_AVX2 void rebuild_avx2(Tia& tia, unsigned objects) { rebuild_body(tia, objects); }
 #endif
 
 void paint_columns(const Machine& machine, const PixelMask* objects, std::int32_t from, std::int32_t to) {

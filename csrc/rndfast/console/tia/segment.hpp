@@ -2,12 +2,16 @@
 // A segment of a line: which objects collide in it, and what it looks like.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "rndfast/common/simd.hpp"
 #include "rndfast/console/machine.hpp"
 
 namespace rndfast::tia {
+
+/// Columns that an HMOVE near the line's start blanks.
+inline constexpr std::int32_t kHmoveBlankWidth = 8;
 
 inline bool is_blanked(const Tia& tia) { return (tia.vblank & 2) != 0; }
 
@@ -27,15 +31,16 @@ inline void draw_segment(Machine& machine, std::int32_t to) {
   draw_segment_baseline(machine, to);
 }
 
-void rebuild_baseline(Tia& tia, unsigned objects);
-void rebuild_avx2(Tia& tia, unsigned objects);
+using RebuildFunctions = std::array<void (*)(Tia& tia), kNumTiaObjects>;
+extern const RebuildFunctions kRebuildBaseline;
+extern const RebuildFunctions kRebuildAvx2;
 
-/// Brings Tia::shape up to date for `objects`, which are stale.
-inline void rebuild(Machine& machine, unsigned objects) {
+/// Brings the shape of `object`, which is stale, up to date.
+inline void rebuild(Machine& machine, unsigned object) {
 #ifdef RNDFAST_X86_LEVELS
-  if (machine.simd_level != SimdLevel::kBaseline) return rebuild_avx2(machine.state.tia, objects);
+  if (machine.simd_level != SimdLevel::kBaseline) return kRebuildAvx2[object](machine.state.tia);
 #endif
-  rebuild_baseline(machine.state.tia, objects);
+  kRebuildBaseline[object](machine.state.tia);
 }
 
 /// Paints columns [from, to) of the line as `objects` cover them.
