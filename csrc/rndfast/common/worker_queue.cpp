@@ -313,8 +313,9 @@ void WorkerQueue::work(Shared& shared, std::size_t thread_index) {
   const auto goes_on = [&] {
     return !shared.closing.load(std::memory_order_relaxed) && !(is_thread0 && shared.num_helpers.load() > 0);
   };
-  while (!shared.closing) {
-    const std::uint32_t seen = signal.load();
+  while (true) {
+    const std::uint32_t seen = signal.load();  // first: what changes after it wakes this thread, or keeps it awake
+    if (shared.closing) return;
     Job* job = nullptr;
     if (goes_on()) {
       const std::lock_guard guard(shared.lock);

@@ -393,6 +393,20 @@ TEST_CASE("jobs of random sizes and durations, several at a time, waited for wit
   }
 }
 
+TEST_CASE("a queue may end at any moment, also when its threads are about to sleep") {
+  Mt19937 random;
+  random.seed(5);
+  for (int i = 0; i < 500; ++i) {
+    const TaskPtr task = make_task(4, [](std::size_t) {});
+    WorkerQueue queue(4, kNoCpu);
+    task->submit_to(queue);
+    task->wait_in(queue);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 100);
+    while (std::chrono::steady_clock::now() < end) {
+    }
+  }
+}
+
 TEST_CASE("queues come and go") {
   for (int repeat = 0; repeat < 100; ++repeat) {
     const TaskPtr task = make_task(5, [](std::size_t) {});
