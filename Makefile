@@ -81,11 +81,26 @@ types: setup  ## check types (mypy strict) and that the committed stub is fresh
 stubs: setup  ## regenerate python/rndfast/_core.pyi
 	pybind11-stubgen rndfast._core -o python --exit-code
 
-sanitize: setup  ## run the C++ tests and altered snapshots under ASan, UBSan and TSan
-	for preset in asan tsan; do \
-	  cmake --preset $$preset && cmake --build --preset $$preset && ctest --preset $$preset || exit 1; \
-	done
+# A fork has only one of its parent's threads, so that what the others hold looks like leaks.
+# Builds with sanitizers, asan (which has UBSan too) or tsan: the C++ tests, which it runs, and a package for Python.
+define with_sanitizer
+	cmake --preset $(1) -DRNDFAST_PYTHON=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+	  -Dpybind11_DIR=$$(pybind11-config --cmakedir)
+	cmake --build --preset $(1)
+	ctest --preset $(1)
+	rm -rf build/$(1)/package
+	cmake --install build/$(1) --prefix build/$(1)/package
+	cp -r python/rndfast build/$(1)/package
+endef
+
+sanitize: setup  ## run C++ and Python tests, threads at random and altered snapshots under ASan, UBSan and TSan; needs GCC
+	$(call with_sanitizer,asan)
+	$(call with_sanitizer,tsan)
+	.ci/sanitized tsan -m tests.envs.random_threads --times 20
+	.ci/sanitized asan -m pytest -q -p no:cacheprovider -k 'not fork and not memory' tests/core tests/envs/test_atari.py \
+	  tests/envs/test_atari_features.py tests/envs/test_console.py tests/envs/test_snapshots.py
 	$(BIN)/python -m tests.fuzz.seeds build/programs
+	build/asan/literal_frames build/programs 60
 	build/asan/snapshot_fuzz build/programs 4000 0
 
 fuzz: setup  ## altered snapshots, then random bytes as games for ten minutes, under ASan and UBSan; needs Clang

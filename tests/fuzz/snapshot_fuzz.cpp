@@ -13,18 +13,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <random>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "programs.hpp"
 #include "rndfast/env/batch_calls.hpp"
 #include "rndfast/env/snapshot.hpp"
-#include "schemes.hpp"
 
 namespace {
 
@@ -32,35 +29,12 @@ using rndfast::AtariBatch;
 using rndfast::BatchCalls;
 using Bytes = std::vector<std::uint8_t>;
 using Random = std::mt19937_64;
+using rndfast::fuzz::Program;
 
 constexpr std::int32_t kFrames = 60;       // that an altered state is played on
 constexpr std::size_t kAlterations = 100;  // of one snapshot, before the program is played on
 constexpr std::size_t kMaxAlteredBytes = 16;
 constexpr std::size_t kPictureBytes = 2 * rndfast::kMaxScreenHeight * rndfast::kScreenWidth;
-
-struct Program {
-  std::string name;
-  rndfast::Game game;
-  Bytes image;
-};
-
-/// As console_fuzz.cpp reads them: scheme, game, number of moves, moves, image.
-std::vector<Program> read_programs(const std::filesystem::path& folder) {
-  std::vector<Program> programs;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const Bytes bytes{std::istreambuf_iterator<char>(file), {}};
-    Program program;
-    program.name = entry.path().filename();
-    program.game = rndfast::all_games()[bytes.at(1)];
-    program.game.scheme = rndfast::fuzz::kSchemes.at(bytes[0]).scheme;
-    program.game.set_mode = nullptr;  // most programs are not the game, and have no modes to be reached
-    program.image.assign(bytes.begin() + 3 + bytes.at(2), bytes.end());
-    programs.push_back(std::move(program));
-  }
-  std::ranges::sort(programs, {}, &Program::name);
-  return programs;
-}
 
 std::size_t below(std::size_t bound, Random& random) { return static_cast<std::size_t>(random() % bound); }
 
@@ -183,7 +157,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: snapshot_fuzz PROGRAMS NUM_SNAPSHOTS SEED\n");
     return 2;
   }
-  const std::vector<Program> programs = read_programs(argv[1]);
+  const std::vector<Program> programs = rndfast::fuzz::read_programs(argv[1]);
   const std::size_t num_snapshots = std::stoul(argv[2]);
   Random random(std::stoul(argv[3]));
   Count count;
