@@ -25,8 +25,6 @@ from typing import Any, Literal, TypeVar
 
 import tomli_w
 
-from rndfast.runtime.durable_files import read_bounded
-
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -482,11 +480,14 @@ def read_toml(path: Path, base: Config | None = None) -> Config:
         ValueError: It is not right; the message names the file.
         OSError: It cannot be read.
     """
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
     try:
-        return from_toml(read_bounded(path, MAX_FILE_BYTES).decode(), base)
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"settings must have at most {MAX_FILE_BYTES:,} bytes, got more")
+        return from_toml(data.decode(), base)
     except ValueError as error:  # as that of bytes that are no UTF-8
-        text = str(error)
-        raise ValueError(text if str(path) in text else f"{path}: {text}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def require_import_allowed(config: Config, allowed: str | None, where: Path) -> None:
