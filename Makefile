@@ -81,7 +81,6 @@ types: setup  ## check types (mypy strict) and that the committed stub is fresh
 stubs: setup  ## regenerate python/rndfast/_core.pyi
 	pybind11-stubgen rndfast._core -o python --exit-code
 
-# A fork has only one of its parent's threads, so that what the others hold looks like leaks.
 # Builds with sanitizers, asan (which has UBSan too) or tsan: the C++ tests, which it runs, and a package for Python.
 define with_sanitizer
 	cmake --preset $(1) -DRNDFAST_PYTHON=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
@@ -93,6 +92,7 @@ define with_sanitizer
 	cp -r python/rndfast build/$(1)/package
 endef
 
+# Not with forks: a child has none of its parent's other threads, so that what these hold looks like leaks.
 sanitize: setup  ## run C++ and Python tests, threads at random and altered snapshots under ASan, UBSan and TSan; needs GCC
 	$(call with_sanitizer,asan)
 	$(call with_sanitizer,tsan)
