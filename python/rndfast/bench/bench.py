@@ -43,7 +43,7 @@ from rndfast.learner.ppo import compute_advantages, update
 from rndfast.learner.rollout import Rollout, collect, initialize_obs_moments, start_episodes
 from rndfast.runs.metrics import Metrics
 from rndfast.runs.train import train
-from rndfast.runtime.compute import open_compute, resolve_precision, resolved
+from rndfast.runtime.compute import open_compute, resolve_precision, resolved, torch_threads
 from rndfast.runtime.hardware import hardware
 from rndfast.runtime.interruption import Interruption
 from rndfast.runtime.spans import device_use
@@ -248,17 +248,6 @@ def comparison(costs: dict[str, list[Cost]]) -> Report:
                 "max": max(of_rounds),
             }
     return report | {"times_as_fast_as": ratios}
-
-
-@contextlib.contextmanager
-def torch_threads(num_threads: int) -> Iterator[None]:
-    """Give operations of torch so many threads: in training they have one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # --- training ---------------------------------------------------------------------------------

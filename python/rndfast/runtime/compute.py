@@ -11,7 +11,7 @@ import dataclasses
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -69,6 +69,17 @@ def resolve_precision(config: RunConfig) -> Literal["float32", "tf32", "bfloat16
         capabilities = torch.cpu.get_capabilities()
         has_bfloat16 = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return "bfloat16" if has_bfloat16 else "float32"
+
+
+@contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Give operations of torch so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Compute:

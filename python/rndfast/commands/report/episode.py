@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rndfast.runs.recording import Recording
 from rndfast.runs.trained_agent import TrainedAgent
+from rndfast.runtime.compute import torch_threads
 
 # Pictures at the highest peaks of the bonus, at least this part of the episode apart.
 NUM_PEAKS = 8
@@ -44,7 +45,10 @@ def play_episode(agent: TrainedAgent, seed: int) -> PlayedEpisode:
     """Play one game of Atari, and keep the pictures that the page shows."""
     rewards, bonuses, rooms = [], [], []
     pictures = Recording()
-    with contextlib.closing(agent.make_env(render_mode="rgb_array")) as env:
+    with (
+        torch_threads(1),  # more would wait for each other: a pass is of one observation
+        contextlib.closing(agent.make_env(render_mode="rgb_array")) as env,
+    ):
         observations, _ = env.reset(seed=seed)
         state, is_over = agent.initial_state(1), False
         picture = env.render()[0]
