@@ -97,7 +97,7 @@ sanitize: setup  ## run C++ and Python tests, threads at random and altered snap
 	$(call with_sanitizer,asan)
 	$(call with_sanitizer,tsan)
 	.ci/sanitized tsan -m tests.envs.random_threads --times 20
-	.ci/sanitized asan -m pytest -q -p no:cacheprovider -k 'not fork and not memory' tests/core tests/envs/test_atari.py \
+	.ci/sanitized asan -m pytest -q -s -p no:cacheprovider -k 'not fork and not memory' tests/core tests/envs/test_atari.py \
 	  tests/envs/test_atari_features.py tests/envs/test_console.py tests/envs/test_snapshots.py
 	$(BIN)/python -m tests.fuzz.seeds build/programs
 	build/asan/literal_frames build/programs 60

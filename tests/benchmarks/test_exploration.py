@@ -22,7 +22,10 @@ from rndfast.runs.curves import Run
 from rndfast.runs.metrics import read_metrics
 
 ROLLOUT = PRESETS["classic"].rollout_transitions
-ARGUMENTS = ["--tasks=mountain-car", "--seeds=1", "--jobs=2"]
+ARGUMENTS = [
+    *("--tasks=mountain-car", "--algorithms", "PPO", "RND", "DRND"),
+    *("--seeds=1", "--jobs=2"),
+]
 
 
 def run_of(rows: list[tuple[float | None, int]]) -> Run:
@@ -76,15 +79,15 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
         return capsys.readouterr().out
 
     monkeypatch.setattr(subprocess, "Popen", HereAndNow)
-    runs = {name: tmp_path / "mountain-car" / f"{name}-11" for name in ("ppo", "rnd")}
+    runs = {name: tmp_path / "mountain-car" / f"{name}-11" for name in ("ppo", "rnd", "drnd")}
     runs["ppo"].mkdir(parents=True)  # stopped before its first checkpoint
     explore(2 * ROLLOUT)
     shown = explore(3 * ROLLOUT)
-    assert shown.startswith("2 runs, 0 of them finished\n")
+    assert shown.startswith("3 runs, 0 of them finished\n")
     for name, run_dir in runs.items():
         rows = read_metrics(run_dir / "metrics.jsonl")
         assert [row["transitions"] for row in rows] == [ROLLOUT, 2 * ROLLOUT, 3 * ROLLOUT]
-        assert (rows[0]["rnd/intrinsic_reward"] is not None) == (name == "rnd")
+        assert (rows[0]["rnd/intrinsic_reward"] is not None) == (name != "ppo")
         assert "resuming from" in (run_dir.parent / f"{name}-11.log").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {
         "mountain-car", "mountain-car.png", "exploration.json", "exploration.md",
@@ -92,12 +95,13 @@ def test_what_is_begun_goes_on_and_what_is_finished_stays(
 
     monkeypatch.setattr(subprocess, "Popen", None)  # nothing is started any more
     shown = explore(2 * ROLLOUT)
-    assert shown.startswith("2 runs, 2 of them finished\n")
+    assert shown.startswith("3 runs, 3 of them finished\n")
     assert "| mountain-car | RND | 1 | 6,144 | " in shown
     report = json.loads((tmp_path / "exploration.json").read_text())
     assert {name: of["seeds"] for name, of in report["tasks"]["mountain-car"].items()} == {
         "PPO": 1,
         "RND": 1,
+        "DRND": 1,
     }
 
     tasks = {"mountain-car": [*exploration.TASKS["mountain-car"], "--ent-coef=0.5"]}
@@ -122,15 +126,16 @@ def test_a_run_that_fails_ends_the_experiment_and_says_where_to_look(
     monkeypatch.setattr(exploration, "TASKS", {"task": long})
     algorithms = {"good": [], "bad": ["--env-id=NoSuchEnv-v0"]}
     monkeypatch.setattr(exploration, "ALGORITHMS", algorithms)
+    chosen = ["--algorithms", *algorithms]
     with pytest.raises(RuntimeError, match=r"bad-11 failed, see .*bad-11\.log"):
-        exploration.main(["--seeds=1", "--jobs=2", "--tasks=task", f"--output={tmp_path}"])
+        exploration.main(["--seeds=1", "--jobs=2", "--tasks=task", *chosen, f"--output={tmp_path}"])
     assert "NoSuchEnv" in (tmp_path / "task" / "bad-11.log").read_text()
     good, bad = started
     assert bad.returncode == 1
     assert good.returncode in (143, -signal.SIGTERM)  # saved, or not even begun
 
 
-@pytest.mark.parametrize("flag", ["--seeds=0", "--jobs=0", "--tasks=chess"])
+@pytest.mark.parametrize("flag", ["--seeds=0", "--jobs=0", "--tasks=chess", "--algorithms=DQN"])
 def test_bad_flags_exit_with_code_2(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         exploration.main([flag])

@@ -150,14 +150,15 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 def group_labels(groups: Sequence[Config]) -> list[str]:
     """What to call each of several different configurations.
 
-    It begins with RND, or PPO where ``int_coef`` is 0. Then come the settings whose value is not
-    that of most groups: of two, each says what it has; of a base and its variants, each variant
-    says what was changed.
+    It begins with RND or DRND, or PPO where ``int_coef`` is 0. Then come the settings whose value
+    is not that of most groups: of two, each says what it has; of a base and its variants, each
+    variant says what was changed.
     """
-    labels = [["RND" if config.ppo.has_bonus else "PPO"] for config in groups]
+    labels = [[config.rnd.bonus.upper() if config.ppo.has_bonus else "PPO"] for config in groups]
     flat = [flat_settings(config) for config in groups]
     for name in flat[0]:
-        # a coefficient of 0 is said by the name already
+        if name == "bonus":  # which the name says, and a coefficient of 0
+            continue
         told = [n for n, settings in enumerate(flat) if name != "int_coef" or settings[name] > 0]
         counts = Counter(flat[n][name] for n in told)
         for n in told:
