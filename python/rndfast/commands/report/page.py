@@ -148,11 +148,19 @@ def render(
     )
 
 
+BONUSES = {
+    "rnd": "Random Network Distillation",
+    "drnd": "Distributional Random Network Distillation",
+}
+
+
 def sentence(first: Run, groups: Sequence[Group]) -> str:
     """What was run, in one sentence."""
     runs = [run for group in groups for run in group.runs]
     config, num_transitions = first.config, first.transitions()[-1]
-    what = "PPO with Random Network Distillation" if config.ppo.has_bonus else "PPO without a bonus"
+    what = (
+        f"PPO with {BONUSES[config.rnd.bonus]}" if config.ppo.has_bonus else "PPO without a bonus"
+    )
     others = f", and {len(runs) - 1} more beside it," if len(runs) > 1 else ""
     return (
         f"A run of {what}{others} trained on {num_transitions:,.0f} transitions of "
