@@ -28,7 +28,9 @@ except ModuleNotFoundError as error:
         "stable-baselines3 is not installed: pip install 'rndfast[integrations]'"
     ) from error
 
-__all__ = ["SB3VecEnv"]
+from rndfast.integrations.ppo_rnd import PPORND
+
+__all__ = ["PPORND", "SB3VecEnv"]
 
 Array = NDArray[Any]
 Indices = int | Iterable[int] | None
