@@ -17,6 +17,7 @@ from tests.reference.halves import Step
 from tests.tiny import NUM_ENVS, STEPS, PeriodicEnv, tiny_config
 from torch import nn
 
+import rndfast.runs.description
 import rndfast.runs.train
 from rndfast.commands.info import describe_run
 from rndfast.config import Config
@@ -316,6 +317,7 @@ def test_an_alarm_is_shown_recorded_and_not_repeated_after_a_resume(
     rows = read_metrics(run_dir / "metrics.jsonl")
     assert [row["health/alarms"] for row in rows[9:]] == [1] * 15
 
+    monkeypatch.setattr(rndfast.runs.description, "make_env_to_play", lambda *_, **__: env)
     describe_run(run_dir)
     assert "alarm dead_features at 240 transitions" in capsys.readouterr().out
 
