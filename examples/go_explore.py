@@ -1,9 +1,8 @@
 """The exploration phase of Go-Explore (Ecoffet et al. 2019) on Montezuma's Revenge.
 
-A cell is a picture seen from afar: 11 x 8 pixels of 8 shades. The archive keeps, for each cell ever
-seen, a state of the console that shows it and the way there. Again and again some cells that were
-seldom chosen are returned to, by restoring their states, and explored from at random. The best way
-is then played again from a reset, exactly, and filmed.
+A cell is a picture seen from afar: 11 x 8 pixels of 8 shades. The archive keeps, for each cell, a
+state of the console that shows it and the way there. Cells that were seldom chosen are returned to,
+by restoring their states, and explored from at random. The best way is played again, and filmed.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import tyro
+from rich.progress import track
 
 from rndfast import AtariVectorEnv
 
@@ -63,7 +63,7 @@ def explore(envs: AtariVectorEnv, total_steps: int) -> tuple[list[Cell], set[int
     observations, info = envs.reset(seed=0)
     start = Cell(zlib.compress(envs.get_states(ids[:1])[0], 1))
     archive, rooms = {keys(observations)[0]: start}, {int(info["room"][0])}
-    for _ in range(max(1, total_steps // (STEPS * envs.num_envs))):
+    for _ in track(range(max(1, total_steps // (STEPS * envs.num_envs))), "exploring"):
         cells = list(archive.values())
         weights = 1 / np.sqrt([1 + cell.times_chosen for cell in cells])
         chosen = [cells[i] for i in rng.choice(len(cells), len(ids), p=weights / weights.sum())]
@@ -93,7 +93,7 @@ def replay(actions: bytes, video: Path) -> float:
     """Play actions from a reset, and film it; returns the score."""
     envs = AtariVectorEnv("montezuma_revenge", 1, render_mode="rgb_array", **SETTINGS)
     envs.reset(seed=0)
-    writer = imageio_ffmpeg.write_frames(str(video), envs.render()[0].shape[1::-1], fps=15)
+    writer = imageio_ffmpeg.write_frames(str(video), (160, 210), fps=15, macro_block_size=2)
     writer.send(None)
     score = 0.0
     for action in actions:

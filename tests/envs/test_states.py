@@ -94,6 +94,8 @@ def test_others_are_untouched(envs: AtariVectorEnv) -> None:
     [
         ([1, 0], [0, 1]),  # which change places
         ([3, 0, 1, 2], [0, 1, 2, 3]),  # all move by one
+        ([1, 0, 3, 2], [0, 1, 2, 3]),  # two circles
+        ([1, 0, 1, 2], [0, 1, 2, 3]),  # a circle, and two that hang on it
         ([2, 2, 2, 0], [0, 1, 2, 3]),
         ([0, 1, 2, 3], [0, 1, 2, 3]),
         ([0, 1], [1, 2]),  # the second source is the first target

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
-#include <unordered_map>
 #include <utility>
 
 #include "rndfast/env/snapshot.hpp"
@@ -206,28 +205,39 @@ void AtariBatch::restore_each(std::span<const std::int64_t> env_ids,
 
 void AtariBatch::copy_states(std::span<const std::int64_t> source_ids, std::span<const std::int64_t> target_ids) {
   for (const std::int64_t id : source_ids) require_started(static_cast<std::size_t>(id));
-  std::vector<std::uint8_t> is_overwritten(num_envs());
-  for (std::size_t i = 0; i < target_ids.size(); ++i) {
-    if (source_ids[i] != target_ids[i]) is_overwritten[static_cast<std::size_t>(target_ids[i])] = 1;
-  }
-  using Bytes = std::vector<std::uint8_t>;
-  std::unordered_map<std::int64_t, std::pair<Bytes, Bytes>> kept;  // of sources that are targets too
-  for (const std::int64_t id : source_ids) {
-    const auto env = static_cast<std::size_t>(id);
-    if (is_overwritten[env] == 0 || kept.contains(id)) continue;
-    const auto state = state_bytes(env);
-    const auto frames = frame_bytes(env);
-    kept.emplace(id, std::pair(Bytes(state.begin(), state.end()), Bytes(frames.begin(), frames.end())));
-  }
+  constexpr auto kNone = static_cast<std::size_t>(-1);
+  std::vector<std::size_t> source_of(num_envs(), kNone);  // of targets that are not written yet
+  std::vector<std::size_t> num_readers(num_envs());       // targets that an environment's state is still needed for
+  std::vector<std::size_t> writable;
   for (std::size_t i = 0; i < target_ids.size(); ++i) {
     if (source_ids[i] == target_ids[i]) continue;
-    const auto source = static_cast<std::size_t>(source_ids[i]);
-    const auto target = static_cast<std::size_t>(target_ids[i]);
-    if (const auto found = kept.find(source_ids[i]); found != kept.end()) {
-      assign(target, found->second.first, found->second.second);
-    } else {
-      assign(target, state_bytes(source), frame_bytes(source));
-    }
+    source_of[static_cast<std::size_t>(target_ids[i])] = static_cast<std::size_t>(source_ids[i]);
+    ++num_readers[static_cast<std::size_t>(source_ids[i])];
+  }
+  for (std::size_t env = 0; env < num_envs(); ++env) {
+    if (source_of[env] != kNone && num_readers[env] == 0) writable.push_back(env);
+  }
+  const auto write = [&](std::size_t target) {
+    const std::size_t source = std::exchange(source_of[target], kNone);
+    assign(target, state_bytes(source), frame_bytes(source));
+    return source;
+  };
+  while (!writable.empty()) {
+    const std::size_t target = writable.back();
+    writable.pop_back();
+    const std::size_t source = write(target);
+    if (--num_readers[source] == 0 && source_of[source] != kNone) writable.push_back(source);
+  }
+  // What is left goes round in circles: the first state of each is put aside.
+  std::vector<std::uint8_t> state, frames;
+  for (std::size_t first = 0; first < num_envs(); ++first) {
+    if (source_of[first] == kNone) continue;
+    state.assign(state_bytes(first).begin(), state_bytes(first).end());
+    frames.assign(frame_bytes(first).begin(), frame_bytes(first).end());
+    std::size_t target = first;
+    while (source_of[target] != first) target = write(target);
+    source_of[target] = kNone;
+    assign(target, state, frames);
   }
 }
 
