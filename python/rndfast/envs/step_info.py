@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rndfast import _core
 
-__all__ = ["StepInfo", "all_entries"]
+__all__ = ["StepInfo", "all_entries", "rows_of"]
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +30,18 @@ def all_entries(
     if is_same_step and _ended(results).any():
         entries |= _final_entries(results, keys)
     return entries
+
+
+def rows_of(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each environment's part of a dict of arrays, as `gymnasium.make`'s environment has it."""
+    keys = [
+        key
+        for key in info
+        if f"_{key}" in info and key not in ("env_id", "final_obs", "final_info")
+    ]
+    # of bools, that environment makes Python's
+    columns = (info[key].tolist() if info[key].dtype == np.bool_ else info[key] for key in keys)
+    return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _final_entries(results: _core.StepResults, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from rndfast.envs.atari import AtariVectorEnv
+from rndfast.envs.step_info import rows_of
 
 try:
     from stable_baselines3.common.monitor import Monitor
@@ -94,7 +95,7 @@ class SB3VecEnv(VecEnv):
         """
         observations, info = self.envs.reset(seed=self._seeds)
         self._reset_seeds()
-        self.reset_infos = _rows(info)
+        self.reset_infos = rows_of(info)
         return self._channels_first(observations)
 
     def step_async(self, actions: Array | Sequence[int]) -> None:
@@ -122,12 +123,12 @@ class SB3VecEnv(VecEnv):
         """
         observations, rewards, terminations, truncations, info = self.envs.recv()
         dones = terminations | truncations
-        infos = _rows(info)
+        infos = rows_of(info)
         for env, is_truncated in enumerate((truncations & ~terminations).tolist()):
             infos[env]["TimeLimit.truncated"] = is_truncated
         if dones.any():
             # where an episode ended, infos are of the next one's first observation
-            finals = _rows(info["final_info"])
+            finals = rows_of(info["final_info"])
             for env in np.flatnonzero(dones).tolist():
                 self.reset_infos[env] = {key: infos[env][key] for key in self.reset_infos[env]}
                 infos[env] |= finals[env]
@@ -218,15 +219,3 @@ class SB3VecEnv(VecEnv):
             return observations
         planes = np.moveaxis(observations, -1, -3)  # (..., S, 3, H, W)
         return planes.reshape(*planes.shape[:-4], -1, *planes.shape[-2:])
-
-
-def _rows(info: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each environment's part of a dict of arrays, as `gymnasium.make`'s environment has it."""
-    keys = [
-        key
-        for key in info
-        if f"_{key}" in info and key not in ("env_id", "final_obs", "final_info")
-    ]
-    # of bools, that environment makes Python's
-    columns = (info[key].tolist() if info[key].dtype == np.bool_ else info[key] for key in keys)
-    return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
