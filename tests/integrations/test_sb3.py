@@ -53,13 +53,13 @@ def test_torchrl_wraps_the_vector_environment() -> None:
 # --- Stable-Baselines3 ------------------------------------------------------------------------
 
 
-HIDE_SB3 = """
+HIDE = """
 import sys
 
 class Hidden:
     def find_spec(self, name, *_):
-        if name == "stable_baselines3":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name == "{library}":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Hidden())
 import rndfast
@@ -293,11 +293,18 @@ def test_sb3_takes_only_atari_environments_with_same_step_autoreset() -> None:
         SB3VecEnv(gymnasium.make("rndfast/Pong-v5").unwrapped)  # type: ignore[arg-type]
 
 
-def test_without_sb3_the_error_says_what_to_install() -> None:
-    done = run_python(HIDE_SB3)
+@pytest.mark.parametrize(
+    ("module", "library", "package"),
+    [("sb3", "stable_baselines3", "stable-baselines3"), ("torchrl", "torchrl", "torchrl")],
+)
+def test_without_the_library_the_error_says_what_to_install(
+    module: str, library: str, package: str
+) -> None:
+    script = HIDE.format(library=library)
+    done = run_python(script)
     assert done.returncode == 0, done.stderr
-    done = run_python(HIDE_SB3 + "import rndfast.integrations.sb3")
+    done = run_python(f"{script}import rndfast.integrations.{module}")
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line == (
-        "ImportError: stable-baselines3 is not installed: pip install 'rndfast[integrations]'"
+        f"ImportError: {package} is not installed: pip install 'rndfast[integrations]'"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.integrations.test_sb3 import HIDE_SB3, run_python
+from tests.integrations.test_sb3 import HIDE, run_python
 
 import rndfast
 
@@ -167,7 +167,7 @@ def test_what_is_wrong_is_refused() -> None:
 
 
 def test_without_tianshou_the_error_says_what_to_install() -> None:
-    hide = HIDE_SB3.replace('== "stable_baselines3"', '== "tianshou"')
+    hide = HIDE.format(library="tianshou")
     done = run_python(hide + "import rndfast.integrations.tianshou")
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line == "ImportError: tianshou is not installed: pip install tianshou"
