@@ -67,9 +67,12 @@ def test_sb3_learns(capsys: pytest.CaptureFixture[str]) -> None:
 # --- torchrl ----------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings(
+torchrl_warns = pytest.mark.filterwarnings(
     "ignore:Creating .* which inherits from WeightUpdaterBase:DeprecationWarning"
 )
+
+
+@torchrl_warns
 def test_torchrl_collects_whole_episodes() -> None:
     from examples import torchrl_collect
 
@@ -91,6 +94,25 @@ def test_torchrl_collects_whole_episodes() -> None:
     assert returns.any()
     returns_before = torch.where(ended, 0.0, returns)[:, :-1]
     assert torch.equal(returns[:, 1:], returns_before + rewards[:, 1:])
+
+
+@torchrl_warns
+@pytest.mark.parametrize("env_id", ["rndfast/Breakout-v5", "MountainCar-v0"])
+def test_torchrl_learns_with_the_bonus(env_id: str) -> None:
+    from examples import torchrl_ppo_rnd
+
+    settings: dict[str, Any] = SMALL | {"env_id": env_id, "obs_norm_steps": 4}
+    untrained, new_bonus, no_log = torchrl_ppo_rnd.main(0, **settings)
+    assert no_log == []
+    agent, bonus, log = torchrl_ppo_rnd.main(3 * 2 * 16, **settings)
+    assert_learned(agent, untrained)
+    assert_learned(bonus, new_bonus)
+    assert bonus.obs_moments.count.item() == pytest.approx((4 + 3 * 16) * 2 + 1e-4)
+    assert [metrics["steps"] for metrics in log] == [32, 64, 96]
+    for metrics in log:
+        assert all(math.isfinite(value) for value in metrics.values())
+        assert metrics["loss_predictor"] > 0
+        assert metrics["int_reward"] > 0
 
 
 # --- a trained agent --------------------------------------------------------------------------
