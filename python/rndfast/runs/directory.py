@@ -117,9 +117,8 @@ def exists_already(run_dir: Path) -> FileExistsError:
 
 def has_more_than_a_start(run_dir: Path) -> bool:
     """Whether there is more than what a run leaves that is killed before its first checkpoint."""
-    of_a_start = {
-        *(LOCK, MACHINE, TRACKER_ID, "config.toml", "metrics.jsonl", "tensorboard", "checkpoints")
-    }
+    of_a_start = {LOCK, MACHINE, TRACKER_ID}
+    of_a_start |= {"config.toml", "metrics.jsonl", "tensorboard", "checkpoints"}
     names = {path.name for path in run_dir.iterdir()}
     metrics = run_dir / "metrics.jsonl"
     return bool(
