@@ -1,4 +1,4 @@
-"""The exploration phase of Go-Explore (Ecoffet et al. 2019) on Montezuma's Revenge.
+"""The exploration phase of Go-Explore (Ecoffet et al. 2019), on Montezuma's Revenge or another.
 
 A cell is a picture seen from afar: 11 x 8 pixels of 8 shades. The archive keeps, for each cell, a
 state of the console that shows it and the way there. Cells that were seldom chosen are returned to,
@@ -58,11 +58,11 @@ def keys(observations: np.ndarray[Any, Any]) -> list[bytes]:
 
 
 def explore(envs: AtariVectorEnv, total_steps: int) -> tuple[list[Cell], set[int]]:
-    """Fill an archive; returns its cells and the numbers of the rooms that were seen."""
+    """Fill an archive; returns its cells, and the numbers of the rooms seen, if there are any."""
     rng, ids = np.random.default_rng(0), np.arange(envs.num_envs)
     observations, info = envs.reset(seed=0)
     start = Cell(zlib.compress(envs.get_states(ids[:1])[0], 1))
-    archive, rooms = {keys(observations)[0]: start}, {int(info["room"][0])}
+    archive, rooms = {keys(observations)[0]: start}, set[int]()
     for _ in track(range(max(1, total_steps // (STEPS * envs.num_envs))), "exploring"):
         cells = list(archive.values())
         weights = 1 / np.sqrt([1 + cell.times_chosen for cell in cells])
@@ -78,7 +78,8 @@ def explore(envs: AtariVectorEnv, total_steps: int) -> tuple[list[Cell], set[int
             observations, rewards, terminated, truncated, info = envs.step(actions[t])
             scores += rewards
             is_alive &= ~(terminated | truncated)
-            rooms.update(info["room"][is_alive].tolist())
+            if "room" in info:  # the game keeps its number in memory
+                rooms.update(info["room"][is_alive].tolist())
             found = keys(observations)
             for n in np.flatnonzero(is_alive):
                 old, length = archive.get(found[n]), chosen[n].length_steps + t + 1
@@ -89,11 +90,12 @@ def explore(envs: AtariVectorEnv, total_steps: int) -> tuple[list[Cell], set[int
     return list(archive.values()), rooms
 
 
-def replay(actions: bytes, video: Path) -> float:
+def replay(game: str, actions: bytes, video: Path) -> float:
     """Play actions from a reset, and film it; returns the score."""
-    envs = AtariVectorEnv("montezuma_revenge", 1, render_mode="rgb_array", **SETTINGS)
+    envs = AtariVectorEnv(game, 1, render_mode="rgb_array", **SETTINGS)
     envs.reset(seed=0)
-    writer = imageio_ffmpeg.write_frames(str(video), (160, 210), fps=15, macro_block_size=2)
+    size = envs.render()[0].shape[1::-1]
+    writer = imageio_ffmpeg.write_frames(str(video), size, fps=15, macro_block_size=2)
     writer.send(None)
     score = 0.0
     for action in actions:
@@ -104,14 +106,19 @@ def replay(actions: bytes, video: Path) -> float:
     return score
 
 
-def main(total_steps: int = 10_000_000, num_envs: int = 64, video: Path = Path("go.mp4")) -> Cell:
+def main(
+    total_steps: int = 10_000_000,
+    num_envs: int = 64,
+    game: str = "montezuma_revenge",
+    video: Path = Path("go.mp4"),
+) -> Cell:
     """Explore, about ten minutes on a laptop, then play the best way again."""
-    envs = AtariVectorEnv("montezuma_revenge", num_envs, **SETTINGS)
+    envs = AtariVectorEnv(game, num_envs, **SETTINGS)
     cells, rooms = explore(envs, total_steps)
     envs.close()
     best = max(cells, key=lambda cell: (cell.score, cell.length_steps))
     print(f"{len(cells)} cells in rooms {sorted(rooms)}; best score {best.score:g}")
-    print(f"played again: {replay(best.all_actions(), video):g}, see {video}")
+    print(f"played again: {replay(game, best.all_actions(), video):g}, see {video}")
     return best
 
 

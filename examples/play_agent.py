@@ -14,7 +14,9 @@ import tyro
 import rndfast
 
 
-def main(agent_file: Path, *, total_steps: int = 100_000, seed: int = 0) -> None:
+def main(
+    agent_file: tyro.conf.Positional[Path], *, total_steps: int = 100_000, seed: int = 0
+) -> None:
     """Play one episode.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import tyro
 from examples import cleanrl_ppo_rnd, go_explore, play_agent, sb3_ppo
 from examples.cleanrl_ppo_rnd import Batch
 from tests.reference import rl
@@ -50,6 +51,11 @@ def test_examples_are_scripts(path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "--total-steps INT" in done.stdout
+
+
+def test_a_game_whose_rooms_have_no_numbers_is_explored_too(tmp_path: Path) -> None:
+    best = go_explore.main(4_000, num_envs=16, game="breakout", video=tmp_path / "way.mp4")
+    assert best.score > 0
 
 
 # --- Stable-Baselines3 ------------------------------------------------------------------------
@@ -127,7 +133,7 @@ def test_an_agent_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     train(config, view=lambda update: None)
     (episode,) = evaluate(tmp_path / "run", episodes=1, seed=3, record=False)
     capsys.readouterr()
-    play_agent.main(tmp_path / "run", seed=3)
+    tyro.cli(play_agent.main, args=[str(tmp_path / "run"), "--seed", "3"])  # as it says itself
     assert capsys.readouterr().out == (
         f"return {episode.ext_return:g} in 30 steps; "
         f"most surprising: step {np.argmax(episode.int_rewards)}\n"
