@@ -117,6 +117,8 @@ def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
             [{"int_coef": 0.0}, {}, {"bonus": "drnd"}, {"bonus": "drnd", "num_targets": 9}],
             ["PPO", "RND", "DRND", "DRND, num_targets 9"],
         ),
+        # RND has no number of targets
+        ([{}, {"bonus": "drnd", "num_targets": 9}], ["RND", "DRND, num_targets 9"]),
     ],
 )
 def test_a_label_says_what_tells_a_group_apart(

@@ -163,9 +163,16 @@ def group_labels(groups: Sequence[Config]) -> list[str]:
         counts = Counter(flat[n][name] for n in told)
         for n in told:
             value = flat[n][name]
-            if 2 * counts[value] <= len(told):
+            if 2 * counts[value] <= len(told) and has_setting(groups[n], name):
                 labels[n].append(setting_text(name, value))
     return [", ".join(parts) for parts in labels]
+
+
+def has_setting(config: Config, name: str) -> bool:
+    """Whether a setting is one of this configuration's bonus: some are DRND's alone."""
+    if name not in ("num_targets", "drnd_alpha"):
+        return True
+    return config.ppo.has_bonus and config.rnd.bonus == "drnd"
 
 
 def flat_settings(config: Config) -> dict[str, Any]:
