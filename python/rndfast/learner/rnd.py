@@ -34,6 +34,8 @@ class Rnd:
         config: ``int_reward_clip`` is read, and for DRND ``drnd_alpha``.
     """
 
+    rewards_are_errors = True  # before they are scaled: those of the predictor
+
     def __init__(self, networks: RndNetworks, config: RndConfig) -> None:
         self.networks = networks
         self.return_moments = RunningMoments((), prior_count=PRIOR_COUNT)
@@ -93,6 +95,8 @@ class Drnd(Rnd):
     What it predicts of an observation then approaches the mean of the draws, whose spread says how
     often the observation was seen (Yang, Tao, Lyu and Li, ICML 2024).
     """
+
+    rewards_are_errors = False
 
     def draw_choices(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """``shape`` int64: a target for each transition of a rollout, all equally likely."""

@@ -18,7 +18,6 @@ from rndfast.envs.rooms import NEVER, earliest_visits
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Advantages
 from rndfast.learner.ppo import explained_variance
-from rndfast.learner.rnd import Drnd
 from rndfast.learner.rollout import Rollout
 from rndfast.runs.metrics import Metrics
 from rndfast.runtime.processes import Ranks
@@ -152,7 +151,7 @@ def reward_metrics(
 ) -> Metrics:
     """Rewards as they are trained on, and the prediction errors behind the intrinsic ones.
 
-    Those of the bonus are None if there is none, the errors also for DRND, whose rewards are none.
+    Those of the bonus are None if there is none, the errors also where its rewards are none.
     Empty but on rank 0.
     """
     rewards = {"ext": ext_rewards}
@@ -162,7 +161,7 @@ def reward_metrics(
     if not rewards:
         return {}
     has_bonus = "int" in rewards
-    has_errors = has_bonus and not isinstance(agent.bonus, Drnd)
+    has_errors = agent.bonus is not None and agent.bonus.rewards_are_errors
     return {
         "rollout/extrinsic_reward": float(rewards["ext"].mean()),
         "rnd/intrinsic_reward": float(rewards["int"].mean()) if has_bonus else None,
