@@ -291,9 +291,9 @@ def test_other_spaces_are_refused_by_name(
             "'module:Id', as 'minigrid:MiniGrid-DoorKey-8x8-v0'.$",
         ),
         (
-            "no_such_module:MiniGrid-v0",
-            r"^cannot make 'no_such_module:MiniGrid-v0': No module named 'no_such_module'.*\(Box2D "
-            r"and MiniGrid come with the extra 'gym': pip install 'rndfast\[gym\]'\)$",
+            "no_such_module:Maze-v0",
+            "^cannot make 'no_such_module:Maze-v0': No module named 'no_such_module'.* A module of "
+            "your own must be where Python looks for it: .*'python -m rndfast train'.*PYTHONPATH.$",
         ),
         ("a:b:C-v0", "^env_id must be 'Id' or 'module:Id', got 'a:b:C-v0'$"),
         ("", "^cannot make '': Malformed environment ID"),
@@ -311,6 +311,81 @@ def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "Box2D", None)  # as if it were not installed
     with pytest.raises(ValueError, match=r"^cannot make 'LunarLander-v3': Box2D .*rndfast\["):
         GymVectorEnv("LunarLander-v3", 1)
+
+
+def test_a_missing_minigrid_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "minigrid"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "minigrid", None)
+    with pytest.raises(ValueError, match=r"^cannot make 'minigrid:Maze-v0': .*rndfast\[gym\]'\)$"):
+        GymVectorEnv("minigrid:Maze-v0", 1)
+
+
+class Faulty(gymnasium.Env[Any, Any]):
+    """Fails in one way; knows nothing of ``render_mode``, as it draws nothing."""
+
+    observation_space = Box(0, 1, (3,), np.float32)
+    action_space = Discrete(2)
+    fault = ""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if self.fault == "reset":
+            raise OSError("no such level")
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        if self.fault == "step":
+            raise ValueError("wheel 3 is missing")
+        if self.fault == "old":
+            return np.zeros(3, np.float32), 0.0, False, {}
+        return np.zeros(2 if self.fault == "shape" else 3, np.float32), 0.0, False, False, {}
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its id."""
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    entry_point: Any = Faulty
+    gymnasium.register("tests/Faulty-v0", entry_point, disable_env_checker=True)
+    return "tests/Faulty-v0"
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "cause"),
+    [
+        ("reset", r"failed in reset\(\): OSError: no such level", OSError),
+        ("step", r"failed in step\(\): ValueError: wheel 3 is missing", ValueError),
+        ("old", r"failed in step\(\): ValueError: not enough values .*expected 5", ValueError),
+        (
+            "shape",
+            r"failed in step\(\): ValueError: an observation must have the shape of its space, "
+            r"\(3,\), got \(2,\)",
+            ValueError,
+        ),
+    ],
+)
+def test_an_environments_own_error_is_told_as_one(
+    faulty: str, monkeypatch: pytest.MonkeyPatch, fault: str, message: str, cause: type[Exception]
+) -> None:
+    """As what is shown with a traceback: a ValueError would be told as one in the settings."""
+    envs = GymVectorEnv(faulty, 1)
+    monkeypatch.setattr(Faulty, "fault", fault)
+
+    def play() -> None:
+        envs.reset()
+        envs.step(np.array([0]))
+
+    with pytest.raises(RuntimeError, match=f"^'tests/Faulty-v0' {message}") as caught:
+        play()
+    assert type(caught.value.__cause__) is cause
+
+
+def test_an_environment_without_pictures_is_played_and_not_drawn(faulty: str) -> None:
+    envs = GymVectorEnv(faulty, 1)
+    envs.reset()
+    envs.step(np.array([1]))
+    with pytest.raises(ValueError, match=r"^'tests/Faulty-v0' draws no pictures: .*--no-record\)$"):
+        GymVectorEnv(faulty, 1, render_mode="rgb_array")
 
 
 def test_misuse_is_refused() -> None:
@@ -351,7 +426,15 @@ def test_misuse_is_refused() -> None:
         continuous.step(np.array([[0], [np.nan]], np.float32))
 
 
-@pytest.mark.parametrize("env_id", ["MontezumaRevenge-v5", "ALE/MontezumaRevenge-v5"])
+@pytest.mark.parametrize(
+    "env_id",
+    [
+        "MontezumaRevenge-v5",
+        "ALE/MontezumaRevenge-v5",
+        "MontezumaRevengeNoFrameskip-v4",
+        "MontezumaRevengeDeterministic-v4",
+    ],
+)
 def test_an_atari_game_of_another_package_is_told_by_our_name(
     env_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

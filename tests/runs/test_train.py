@@ -452,6 +452,32 @@ def test_a_quantity_that_is_not_finite_stops_the_run_and_keeps_the_state_before_
         assert torch.equal(tensor, saved[key]), key
 
 
+@pytest.mark.parametrize("int_coef", [1.0, 0.0])
+@pytest.mark.parametrize("what", ["observations", "rewards"])
+def test_what_an_environment_gives_and_is_not_finite_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, int_coef: float
+) -> None:
+    car: Any = type(gymnasium.make("MountainCar-v0").unwrapped)
+    step, calls = car.step, 0
+
+    def poisoned(self: Any, action: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        observation, reward, *rest = step(self, action)
+        if calls < 500:  # four environments' 20 random steps, 80 of a rollout, and 25
+            return observation, reward, *rest
+        if what == "observations":
+            return np.full(2, np.nan, np.float32), reward, *rest
+        return observation, np.inf, *rest
+
+    monkeypatch.setattr(car, "step", poisoned)
+    config = classic_run(tmp_path / "run", "MountainCar-v0", int_coef=int_coef)
+    of = "2 of 8" if what == "observations" else "1 of 4"
+    with pytest.raises(FloatingPointError, match=f"^the environments' {what} must be .* but {of}"):
+        train(config, view=silent)
+    assert int(newest_state(config)["transitions"]) == 4 * 80
+
+
 def test_an_existing_run_directory_is_left_alone(tmp_path: Path, periodic_env: PeriodicEnv) -> None:
     config = tiny_config(tmp_path / "run")
     config.run.run_dir.mkdir()

@@ -46,7 +46,9 @@ def train(arguments: TrainArguments) -> None:
     run_dir = settings.run.run_dir
     print_line(f"the run is in {run_dir}; next:")
     tensorboard = shlex.quote(str(Path(sys.executable).parent / "tensorboard"))
-    print_line(f"  {program()} eval {typed(run_dir)}")
+    module = settings.env.imported_module
+    allowed = f" --allow-import {shlex.quote(module)}" if module else ""
+    print_line(f"  {program()} eval {typed(run_dir)}{allowed}")
     print_line(f"  {tensorboard} --logdir {typed(run_dir)}")
 
 

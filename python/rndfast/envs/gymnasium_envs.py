@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
 import gymnasium
@@ -50,8 +51,8 @@ class GymVectorEnv:
         render_mode: ``"rgb_array"`` makes `render` available.
 
     Raises:
-        ValueError: If there is no such environment, a package that it needs is missing, or its
-            spaces are of another kind.
+        ValueError: If there is no such environment, a package that it needs is missing, its spaces
+            are of another kind, or it draws no pictures and should.
 
     Example:
         >>> envs = GymVectorEnv("MountainCar-v0", num_envs=2)
@@ -74,6 +75,8 @@ class GymVectorEnv:
         if env_id.count(":") > 1:
             raise ValueError(f"env_id must be 'Id' or 'module:Id', got {env_id!r}")
         try:
+            if render_mode is not None:
+                _require_pictures(env_id, render_mode)
             envs = SyncVectorEnv(
                 [functools.partial(_make, env_id, render_mode)] * num_envs,
                 autoreset_mode=AutoresetMode.SAME_STEP,
@@ -108,7 +111,7 @@ class GymVectorEnv:
 
         Raises:
             ValueError: If a sequence has another length than ``num_envs``.
-            RuntimeError: After `close`.
+            RuntimeError: After `close`, or an environment failed; its own error is the cause.
         """
         envs = self._open_envs()
         if isinstance(seed, Sequence) and len(seed) != self.num_envs:
@@ -116,7 +119,8 @@ class GymVectorEnv:
         self._step = None
         self._episode_return[:] = 0
         self._episode_length[:] = 0
-        observations, _ = envs.reset(seed=[*seed] if isinstance(seed, Sequence) else seed)
+        with self._named_in_errors("reset()"):
+            observations, _ = envs.reset(seed=[*seed] if isinstance(seed, Sequence) else seed)
         self._is_reset = True
         return observations, {}
 
@@ -132,7 +136,8 @@ class GymVectorEnv:
         Raises:
             TypeError: If ``actions`` has the wrong dtype.
             ValueError: If its shape or an action is wrong. The environments are unchanged.
-            RuntimeError: Before `reset`, after `close`, or while a `send` is not yet received.
+            RuntimeError: Before `reset`, after `close`, while a `send` is not yet received, or an
+                environment failed; its own error is the cause.
         """
         self.send(actions, np.arange(self.num_envs))
         return self.recv()
@@ -165,9 +170,9 @@ class GymVectorEnv:
             raise ValueError(
                 f"env_ids must be all {self.num_envs} environments in order, got {env_ids}"
             )
-        observations, rewards, terminations, truncations, env_info = envs.step(
-            self._checked_actions(actions)
-        )
+        checked = self._checked_actions(actions)
+        with self._named_in_errors("step()"):
+            observations, rewards, terminations, truncations, env_info = envs.step(checked)
         if out is not None:
             out[:] = observations
             observations = out
@@ -247,6 +252,16 @@ class GymVectorEnv:
             raise RuntimeError("the environment is closed: make a new one")
         return self._envs
 
+    @contextlib.contextmanager
+    def _named_in_errors(self, call: str) -> Iterator[None]:
+        """Say whose error it is: with a traceback, and not as an error in the user's settings."""
+        try:
+            yield
+        except Exception as error:
+            raise RuntimeError(
+                f"{self._env_id!r} failed in {call}: {type(error).__name__}: {error}"
+            ) from error
+
     def _checked_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
         space = self.single_action_space
         kind = np.integer if isinstance(space, Discrete) else np.floating
@@ -293,7 +308,9 @@ def _make(
     env_id: str, render_mode: str | None
 ) -> TransformObservation[NDArray[np.float32], Any, Any]:
     """One environment, with ``(D,)`` float32 observations."""
-    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, render_mode=render_mode)
+    # an environment that draws nothing need not know of render_mode
+    options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **options)
     space, key = env.observation_space, None
     if isinstance(space, Dict) and "image" in space.spaces:
         space, key = space["image"], "image"
@@ -306,10 +323,29 @@ def _make(
     def flatten(observation: Any) -> NDArray[np.float32]:
         array = observation if key is None else observation[key]
         flat: NDArray[np.float32] = np.array(array, np.float32).ravel()
+        if flat.shape != flat_space.shape:
+            raise ValueError(
+                f"an observation must have the shape of its space, {space.shape}, "
+                f"got {np.shape(array)}"
+            )
         return flat  # a copy: the environment may write to its own
 
     flat_space = Box(-np.inf, np.inf, (math.prod(space.shape),), np.float32)
     return TransformObservation(env, flatten, flat_space)
+
+
+def _require_pictures(env_id: str, render_mode: str) -> None:
+    """Ask an environment whether it draws, before it is told to.
+
+    Raises:
+        ValueError: It does not.
+    """
+    with contextlib.closing(gymnasium.make(env_id)) as env:
+        if render_mode not in env.metadata.get("render_modes", ()):
+            raise ValueError(
+                f"{env_id!r} draws no pictures: its metadata must have {render_mode!r} among "
+                "'render_modes' (or play without a video: rndfast eval --no-record)"
+            )
 
 
 def _flat_actions(space: gymnasium.Space[Any]) -> Discrete | Box:
@@ -326,11 +362,19 @@ def _flat_actions(space: gymnasium.Space[Any]) -> Discrete | Box:
 
 def _advice(env_id: str, error: Exception) -> str:
     """What to do where an environment cannot be made."""
-    if isinstance(error, (gymnasium.error.DependencyNotInstalled, ImportError)):
+    module = env_id.rpartition(":")[0]
+    missing = getattr(error.__cause__, "name", None)  # of the import that Gymnasium tried
+    if isinstance(error, gymnasium.error.DependencyNotInstalled) or missing == "minigrid":
         return " (Box2D and MiniGrid come with the extra 'gym': pip install 'rndfast[gym]')"
+    if missing is not None and missing == module.partition(".")[0]:
+        return (
+            " A module of your own must be where Python looks for it: train with "
+            "'python -m rndfast train' in its folder, or name the folder in PYTHONPATH."
+        )
     unknown = (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound)
-    if isinstance(error, unknown) and ":" not in env_id:
-        name = env_id.rpartition("/")[2].partition("-")[0]
+    if isinstance(error, unknown) and not module:
+        # "PongNoFrameskip-v4" and "PongDeterministic-v4" are other settings of the same game
+        name = re.sub("(NoFrameskip|Deterministic)?(-.*)?$", "", env_id.rpartition("/")[2], count=1)
         with contextlib.suppress(ValueError):
             return f" An Atari game of ours is {games.env_id(name)!r}."
         return " Another package's is 'module:Id', as 'minigrid:MiniGrid-DoorKey-8x8-v0'."

@@ -16,6 +16,7 @@ from rndfast.envs.protocol import SameStepEnv
 from rndfast.envs.rooms import Rooms
 from rndfast.learner.agent import Agent
 from rndfast.learner.backend import Backend
+from rndfast.learner.finite import require_finite
 from rndfast.learner.observations import newest
 from rndfast.runtime.processes import Ranks
 
@@ -256,9 +257,15 @@ def receive(
     """Wait for step ``t`` of a group and store what the next actions depend on; returns ``info``.
 
     All else is for `note`, for which there is time while a GPU chooses them.
+
+    Raises:
+        FloatingPointError: What is no game of ours observes or rewards NaN or infinity.
     """
     backend.timeline.enter("env")
     observations, _, terminated, truncated, info = env.recv()
+    if not backend.agent.sees_images:
+        require_finite("the environments' observations", observations)
+        require_finite("the environments' rewards", info["reward_raw"])
     ended = terminated | truncated
     rollout.terminated[t, envs] = terminated
     rollout.truncated[t, envs] = truncated & ~terminated
