@@ -12,7 +12,7 @@ SOURCES := $(shell find csrc -name '*.?pp') CMakeLists.txt pyproject.toml
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness lock package bench instructions cross docs other-python clean
+.PHONY: help setup demo test test-python test-cpp lint tidy format types stubs sanitize fuzz exactness lock package bench claims instructions cross docs other-python clean
 
 help:  ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -135,6 +135,9 @@ docs: setup  ## build the documentation's site into build/site; warnings are err
 
 bench: setup  ## time the kernels beside NumPy and PyTorch
 	$(BIN)/python benchmarks/bench_core.py
+
+claims: setup  ## measure the figures in README and benchmarks/README.md anew: an hour on an idle machine
+	$(BIN)/python -m benchmarks.claims
 
 instructions: .venv/installed  ## count the kernels' instructions and compare with the recorded ones; needs valgrind
 	cmake -S . -B build/instructions -G Ninja -DCMAKE_BUILD_TYPE=Release -DRNDFAST_PYTHON=OFF \
