@@ -38,6 +38,8 @@ OTHERS_FLAGS = {
     *("--duration", "--native", "--pid", "--rate", "--threads", "--no-children"),  # profilers
     *("--frames", "--micro-roms", "--seeds", "--times"),  # our tests
     *("--logdir", "--nproc-per-node"),  # TensorBoard, torchrun
+    *("--difficulty", "--mode"),  # that a diff of docs/how-to/change.md adds
+    "--total-steps",  # of the examples
     "--line",  # a colour of the report's style sheet
 }
 
