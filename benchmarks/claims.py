@@ -28,6 +28,8 @@ from typing import Any
 
 from benchmarks import facts
 from benchmarks.figures import (
+    DIFFERS,
+    HOLDS,
     Claim,
     Figure,
     Sentence,
@@ -198,19 +200,15 @@ def scaling_cell(results: Any, row: tuple[str, ...], column: str) -> Sequence[fl
 # --- rndfast bench and bench_core ---------------------------------------------------------------
 
 
-def only_precision(results: Any, kind: str) -> Any:
-    """The figures of training or of the update in float32."""
-    return results[kind]["float32"]
-
-
 def bench_cell(results: Any, row: tuple[str, ...], column: str) -> Sequence[float]:
     """Medians, and a ratio with its range; in the unit of the text."""
-    what, peer, clock = row
-    measured = {
-        "training iteration": lambda: only_precision(results, "training"),
-        "update": lambda: only_precision(results, "update"),
-        "environment step": lambda: results["environments"],
-    }[what]()
+    label, peer, clock = row
+    what, _, precision = label.partition(", ")
+    if what == "environment step":
+        measured = results["environments"]
+    else:
+        kind = {"training iteration": "training", "update": "update"}[what]
+        measured = results[kind][precision or "float32"]
     key = {"EnvPool": "envpool", "ale-py": "ale-py"}.get(peer, "plain")
     if column == "times as fast":
         ratio = measured["times_as_fast_as"][key][clock.lower()]
@@ -222,19 +220,19 @@ def bench_cell(results: Any, row: tuple[str, ...], column: str) -> Sequence[floa
 
 def bench_summary(results: Any) -> Sequence[float]:
     """Speed and hours."""
-    training = only_precision(results, "training")
+    training = results["training"]["float32"]
     return [training["transitions_per_s"], training["hours_to_the_papers_transitions"]]
 
 
 def bench_ratio(results: Any) -> Sequence[float]:
     """How many times as fast as plain PyTorch training is, by the wall clock."""
-    ratios = only_precision(results, "training")["times_as_fast_as"]
+    ratios = results["training"]["float32"]["times_as_fast_as"]
     return [ratios["plain"]["wall"]["of_medians"]]
 
 
 def bench_phases(results: Any) -> Sequence[float]:
     """Seconds of an iteration's phases; advantages in milliseconds."""
-    phases = only_precision(results, "training")["phases_s"]
+    phases = results["training"]["float32"]["phases_s"]
     names = ("learn", "inference", "bonus", "env", "log")
     return [*(phases[name]["median"] for name in names), 1e3 * phases["advantages"]["median"]]
 
@@ -372,7 +370,7 @@ CLAIMS: list[Claim] = [
     ),
     Sentence(
         README,
-        "in float32: # transitions a second on two cores, in # GB",
+        "in float32: # transitions a second on two cores of an Intel Xeon, in # GB",
         "bench",
         lambda results: [bench_summary(results)[0], results["peak_memory_mib"] * 2**20 / 1e9],
     ),
@@ -690,27 +688,30 @@ def chosen_sources(only: str | None) -> list[Source]:
     return [can[name] for name in only.split(",")]
 
 
-def show(figures: list[Figure], results: dict[str, Any], cpu: str, console: Console) -> list[str]:
-    """Print claimed beside measured; return what differs."""
+def compare(
+    figures: list[Figure], results: dict[str, Any], cpu: str
+) -> list[tuple[Figure, float, str]]:
+    """The figures that were measured, what they are now, and the verdict."""
+    sources = {source.name: source for source in SOURCES}
+    compared = []
+    for figure in figures:
+        if figure.source in results and figure.compute is not None:
+            measured = figure.compute(results[figure.source])
+            verdict = sources[figure.source].verdict(figure, measured, cpu)
+            compared.append((figure, measured, verdict))
+    return compared
+
+
+def show(compared: list[tuple[Figure, float, str]], console: Console) -> None:
+    """Print claimed beside measured."""
     table = ShownTable("where", "figure", title="figures of this machine", box=None)
     for column in ("claimed", "measured"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    sources = {source.name: source for source in SOURCES}
-    differing = []
-    for figure in figures:
-        if figure.source not in results or figure.compute is None:
-            continue
-        measured = figure.compute(results[figure.source])
-        verdict = sources[figure.source].verdict(figure, measured, cpu)
+    for figure, measured, verdict in compared:
         shown = f"{measured:,.0f}" if abs(measured) >= 100 else f"{measured:.4g}"
         table.add_row(figure.place, figure.name[:70], figure.text, shown, verdict)
-        if verdict == "DIFFERS":
-            differing.append(
-                f"{figure.place}: {figure.text}, measured {measured:.4g}: {figure.name}"
-            )
     console.print(table)
-    return differing
 
 
 def name_others(figures: list[Figure], results: dict[str, Any], console: Console) -> None:
@@ -770,13 +771,20 @@ def main(argv: list[str] | None = None) -> None:
             results[source.name] = source.measured(arguments.output)
         except subprocess.CalledProcessError as error:
             problems.append(f"{source.name}: {error}")
-    problems += show(figures, results, hardware()["cpu"], console)
+    compared = compare(figures, results, hardware()["cpu"])
+    show(compared, console)
+    problems += [
+        f"{figure.place}: {figure.text}, measured {measured:.4g}: {figure.name}"
+        for figure, measured, verdict in compared
+        if verdict == DIFFERS
+    ]
     name_others(figures, results, console)
     if arguments.update:
         update(figures, results, texts)
     if problems:
         sys.exit("\n".join(["", *problems, f"{len(problems)} figures do not hold"]))
-    print(f"\n{len(figures)} figures in {len(texts)} files, none differs")
+    held = sum(verdict == HOLDS for _, _, verdict in compared)
+    print(f"\n{len(figures)} figures in the text; {held} were compared with new results: all hold")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ NOT_PROSE = re.compile(
 )
 SENTENCE_END = re.compile(r"(?<=[.:!?])[*)]*\s+(?=[A-Z*`(\[-])|\n\s*\n|\n(?=- |\|)")
 OWN_ROUNDING = 1e-9
+HOLDS, DIFFERS = "holds", "DIFFERS"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Source:
             return "shown"
         if self.processor not in cpu:
             return f"claimed of another processor ({self.processor})"
-        return "holds" if figure.holds(measured) else "DIFFERS"
+        return HOLDS if figure.holds(measured) else DIFFERS
 
     def recorded(self) -> Any:
         """The results that the text tells of; None if none were kept."""

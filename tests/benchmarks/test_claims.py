@@ -227,8 +227,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("new", "settings", "code", "said"),
     [
-        ({}, {}, 0, "13 figures in 2 files, none differs"),
-        ({"numpy": 1.86}, {}, 0, "none differs"),
+        ({}, {}, 0, "13 figures in the text; 5 were compared with new results: all hold"),
+        ({"numpy": 1.86}, {}, 0, "5 were compared"),
         ({"numpy": 1.89}, {}, 1, "README.md:4: 1.5, measured 1.89"),
         ({"numpy": 1.11}, {}, 1, "README.md:4: 1.5, measured 1.11"),
         ({"numpy": 1.89}, {"processor": "none such"}, 0, "claimed of another processor"),
