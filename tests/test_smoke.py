@@ -23,6 +23,10 @@ def test_importing_registers_the_games_with_gymnasium() -> None:
     assert spec.vector_entry_point == "rndfast.envs:AtariVectorEnv"
 
 
+def test_what_is_imported_when_it_is_asked_for_is_listed_before() -> None:
+    assert {"RNDBonus", "DRNDBonus", "TrainedAgent", "load_agent", "gae"} <= {*dir(rndfast)}
+
+
 def test_a_console_plays_as_ale_pys_does() -> None:
     ale = make_ale(rom_file("montezuma_revenge"), seed=3)
     console = rndfast.Console("montezuma_revenge", random_seed=3)

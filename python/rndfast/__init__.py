@@ -45,6 +45,11 @@ __all__ = [
 register_envs()
 
 
+def __dir__() -> list[str]:
+    # for completion in a notebook, which knows nothing of what is not imported yet
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     # imported when they are asked for: they take torch
     if name in ("DRNDBonus", "RNDBonus"):
