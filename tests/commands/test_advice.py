@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from rndfast.commands.main import COMMANDS, main
@@ -154,6 +155,32 @@ def test_the_commands_that_follow_can_be_pasted(
     assert main(["export", source, f"--output={name}.safetensors"]) == 0
     *_, command, file = suggested(capsys.readouterr().out.splitlines()[-1])
     assert BY_NAME[command].parse([file], command).source.is_file()
+
+
+def test_what_follows_names_the_module_that_must_be_imported(
+    empty_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = dict(gymnasium.registry)
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", registry)
+    monkeypatch.syspath_prepend(empty_dir)
+    (empty_dir / "a_maze.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Maze-v0', 'gymnasium.envs.classic_control:MountainCarEnv',"
+        " max_episode_steps=9)\n"
+    )
+    arguments = [
+        "--preset=classic", "--env-id=a_maze:Maze-v0", "--num-envs=4", "--rollout-steps=4",
+        "--obs-norm-steps=2", "--num-threads=1", "--total-transitions=16", "--run-dir=run",
+    ]  # fmt: skip
+    assert main(["train", *arguments]) == 0
+    *_, head, evaluates, _ = capsys.readouterr().out.splitlines()
+    assert head.endswith("next:")
+    assert main(["export", "run", "--output=agent.safetensors"]) == 0
+    of_file = capsys.readouterr().out.splitlines()[-1]
+    for suggestion in (evaluates, of_file):
+        words = suggested(suggestion)
+        flags = words[words.index("eval") + 1 :]
+        assert main(["eval", *flags, "--episodes=1", "--no-record"]) == 0
 
 
 @pytest.mark.parametrize("module", ["minigrid", "a;b", "$(touch x)", "a b"])

@@ -27,6 +27,7 @@ from rndfast.commands.arguments import (
     parse,
     parse_train,
 )
+from rndfast.config import Config
 from rndfast.runtime.durable_files import named_in_errors
 from rndfast.runtime.interruption import Interrupted
 from rndfast.runtime.terminal import STANDARD_OUTPUT, give_up_output, print_error, print_line, typed
@@ -46,9 +47,7 @@ def train(arguments: TrainArguments) -> None:
     run_dir = settings.run.run_dir
     print_line(f"the run is in {run_dir}; next:")
     tensorboard = shlex.quote(str(Path(sys.executable).parent / "tensorboard"))
-    module = settings.env.imported_module
-    allowed = f" --allow-import {shlex.quote(module)}" if module else ""
-    print_line(f"  {program()} eval {typed(run_dir)}{allowed}")
+    print_line(f"  {eval_command(run_dir, settings)}")
     print_line(f"  {tensorboard} --logdir {typed(run_dir)}")
 
 
@@ -73,12 +72,13 @@ def evaluate(arguments: EvalArguments) -> None:
 def export(arguments: ExportArguments) -> None:
     """Write an agent into one file."""
     from rndfast.runs.agent_file import export_agent, load_trained
+    from rndfast.runs.description import settings_of
 
     checkpoint = load_trained(arguments.run_dir, lambda found: found, arguments.checkpoint)
     export_agent(checkpoint, arguments.output, half=arguments.half)
     size = arguments.output.stat().st_size / 1e6
     print_line(f"{arguments.output}: {size:.1f} MB, {checkpoint.transitions:,} transitions; next:")
-    print_line(f"  {program()} eval {typed(arguments.output)}")
+    print_line(f"  {eval_command(arguments.output, settings_of(checkpoint))}")
 
 
 def bench(arguments: BenchArguments) -> None:
@@ -277,6 +277,13 @@ def program() -> str:
     if Path(typed).name == "rndfast":
         return shlex.quote(typed)
     return f"{shlex.quote(sys.executable)} -m rndfast"
+
+
+def eval_command(source: Path, settings: Config) -> str:
+    """What to type to evaluate an agent, which may be of another module's environment."""
+    module = settings.env.imported_module
+    allowed = f" --allow-import {shlex.quote(module)}" if module else ""
+    return f"{program()} eval {typed(source)}{allowed}"
 
 
 def error_text(error: BaseException) -> str:
