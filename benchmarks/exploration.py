@@ -30,7 +30,7 @@ from rndfast.bench.bench import versions
 from rndfast.commands.arguments import parse_train
 from rndfast.commands.plot import RETURN, ROOMS, group_runs, require_figure, write_figure
 from rndfast.config import Config, load_run_config
-from rndfast.runs.curves import EPISODES, Run, bootstrap_interval, iqm, load_run
+from rndfast.runs.curves import EPISODES, Run, load_run, summary
 from rndfast.runs.metrics import read_metrics
 from rndfast.runtime.hardware import hardware
 
@@ -174,15 +174,6 @@ def final_return(run: Run) -> float:
     if not has_ended.any():
         return math.nan
     return float(np.average(returns[has_ended], weights=episodes[has_ended]))
-
-
-def summary(values: list[float]) -> dict[str, Any] | None:
-    """Interquartile mean and interval over seeds; None if a seed has no value."""
-    if any(math.isnan(value) for value in values):
-        return None
-    low, high = bootstrap_interval(np.array(values))
-    mean = float(iqm(np.array(values)))
-    return {"iqm": mean, "low": float(low), "high": float(high), "of_each_seed": values}
 
 
 def results(runs: list[Run]) -> dict[str, Any]:

@@ -47,11 +47,8 @@ def test_the_final_return_is_of_the_episodes_in_the_last_tenth() -> None:
     assert math.isnan(exploration.final_return(run_of([*rows, (None, 0), (None, 0)])))
 
 
-def test_a_summary_needs_a_value_of_each_seed() -> None:
-    assert exploration.summary([1.0, math.nan]) is None
-    figures = exploration.summary([4.0, -8.0])  # of two runs the interval is their range
-    assert figures == {"iqm": -2, "low": -8, "high": 4, "of_each_seed": [4, -8]}
-    assert exploration.cell(figures) == "-2 (-8 to 4)"
+def test_a_cell_has_mean_and_interval() -> None:
+    assert exploration.cell({"iqm": -2, "low": -8, "high": 4}) == "-2 (-8 to 4)"
     assert exploration.cell(None) == "-"
 
 

@@ -9,7 +9,7 @@ import statistics
 import numpy as np
 import pytest
 
-from rndfast.runs.curves import bootstrap_interval, iqm, trailing_average
+from rndfast.runs.curves import bootstrap_interval, iqm, summary, trailing_average
 
 
 @pytest.mark.parametrize("num_runs", range(1, 14))
@@ -60,6 +60,12 @@ def test_whole_runs_are_drawn_and_the_same_ones_each_time() -> None:
     np.testing.assert_array_equal(low[1:], (2 * low[0], low[0]))
     np.testing.assert_array_equal(high[1:], (2 * high[0], high[0]))
     np.testing.assert_array_equal(bootstrap_interval(first), (low[0], high[0]))
+
+
+def test_a_summary_needs_a_value_of_each_run() -> None:
+    assert summary([1.0, math.nan]) is None
+    # of two runs the interval is their range
+    assert summary([4.0, -8.0]) == {"iqm": -2, "low": -8, "high": 4, "of_each_seed": [4, -8]}
 
 
 @pytest.mark.parametrize("window", [1, 3, 50])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,20 @@ def bootstrap_interval(
     # an end is one of the resampled means; nothing lies outside the values
     low, high = np.quantile(means, (tail, 1 - tail), axis=0, method="inverted_cdf")
     return low, high
+
+
+def summary(values: Sequence[float]) -> dict[str, Any] | None:
+    """Interquartile mean and interval of one figure of several runs; None if a run has none.
+
+    Args:
+        values: One of each run; NaN counts as missing.
+    """
+    figures = np.array(values)
+    if np.isnan(figures).any():
+        return None
+    low, high = bootstrap_interval(figures)
+    mean = float(iqm(figures))
+    return {"iqm": mean, "low": float(low), "high": float(high), "of_each_seed": list(values)}
 
 
 def trailing_average(values: Array, weights: Array, window: int) -> Array:
