@@ -136,7 +136,8 @@ class PPORND(PPO):
     Stable-Baselines3, and so are the rewards that they log: the game's. With the paper's numbers:
     ``gamma=0.999, ext_coef=2.0, normalize_advantage=False, vf_coef=1.0, n_epochs=4``. The bonus is
     paid for the observation that follows an action, which after an episode's end is the next
-    episode's first. A value loss is the mean over both heads.
+    episode's first. A value loss is the mean over both heads. The bonus normalises observations for
+    itself alone: for the policy, put vectors of small or large numbers into a `VecNormalize`.
 
     Args:
         policy: ``"MlpPolicy"`` for vectors, ``"CnnPolicy"`` for images, or a subclass of
