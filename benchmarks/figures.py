@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ class Source:
             return self.record()
         output = folder / f"{self.name}.json"
         output.unlink(missing_ok=True)
-        command = self.command.format(output=output)
+        command = self.command.format(output=shlex.quote(str(output)))
         print(f"\n{command}", flush=True)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         subprocess.run(command, shell=True, check=True, env=os.environ | {"PATH": path})

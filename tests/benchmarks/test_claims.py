@@ -273,7 +273,8 @@ def test_a_source_that_is_none_or_not_of_this_machine_is_refused(run: Run) -> No
 
 
 def test_update_writes_results_and_text(run: Run, tmp_path: Path) -> None:
-    run({"numpy": 1.89, "games": 105}, "--update")
+    code, _ = run({"numpy": 1.89, "games": 105}, "--update")
+    assert code == 0
     text = (tmp_path / "README.md").read_text()
     assert text == TEXT.replace("1.5 times", "1.9 times").replace("104", "105")
     assert json.loads((tmp_path / "record.json").read_text())["numpy"] == 1.89
