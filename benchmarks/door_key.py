@@ -3,21 +3,21 @@
 All are bonuses of what is seen: of the observation that follows an action.
 
 - ``counts``: ``1 / sqrt(n)`` of what is now seen for the n-th time: an oracle of novelty.
-- ``late-counts``: the same, but visits count only after their rollout, as the predictor learns only
-  then: all through a rollout, what was new at its beginning stays new.
+- ``late-counts``: the same, but visits count after their rollout, as the predictor learns then.
 - ``rnd-once``: the predictor's error, but paid only for what the episode has not shown before.
 
 Runs are those of the task ``door-key`` of `exploration.py`, one after the other on one thread; none
-can be resumed. At the end a table: the return in the last tenth of the transitions, interquartile
-mean over seeds with its 95 % bootstrap interval, and each seed's.
+can be resumed. It prints, and writes to door_key.json, the return in the last tenth of the
+transitions: each seed's, the interquartile mean, and its 95 % bootstrap interval.
 
-Usage: ``python -m benchmarks.door_key [--bonuses counts late-counts rnd-once] [--seeds 5]
-[--total-transitions N] [--output runs/door-key]``, in the root of the repository.
+Usage: ``python -m benchmarks.door_key [--seeds 5] [--total-transitions N]
+[--output runs/door-key]``, in the root of the repository.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -26,18 +26,19 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from benchmarks.exploration import FIRST_SEED, TASKS, cell, final_return, summary
+from benchmarks.exploration import FIRST_SEED, TASKS, cell, final_return
 from numpy.typing import NDArray
 
+from rndfast.bench.bench import versions
 from rndfast.commands.arguments import parse_train
 from rndfast.learner import make
 from rndfast.learner.cpu import CpuBackend
 from rndfast.learner.observations import VectorStore
-from rndfast.runs.curves import load_run
+from rndfast.runs.curves import load_run, summary
 from rndfast.runs.train import train
+from rndfast.runtime.hardware import hardware
 
 Views = list[list[bytes]]  # T rows of N: what is seen in a rollout
-
 BONUSES = ("counts", "late-counts", "rnd-once")
 
 
@@ -52,8 +53,7 @@ def count_bonus(views: Views, visits: Counter[bytes], *, late: bool) -> NDArray[
             bonus[t, n] = (visits[view] + 1) ** -0.5
             visits[view] += not late
     if late:
-        for row in views:
-            visits.update(row)
+        visits.update(view for row in views for view in row)
     return bonus
 
 
@@ -62,8 +62,7 @@ def is_new(
 ) -> NDArray[np.bool_]:
     """``(T, N)``: whether it is the first of its kind in its episode; enters it into ``seen``.
 
-    ``is_first``, ``(T, N)``, says whether it is the first of all in its episode; ``seen`` has what
-    each environment's episode has shown before.
+    ``is_first``: whether its episode begins with it; ``seen``: what each episode has shown before.
     """
     new = np.empty(is_first.shape, np.bool_)
     for t, row in enumerate(views):
@@ -98,13 +97,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bonuses", nargs="+", choices=BONUSES, default=BONUSES)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each bonus")
     parser.add_argument("--total-transitions", type=int, default=400_000)
     parser.add_argument("--output", type=Path, default=Path("runs/door-key"))
     arguments = parser.parse_args(argv)
-    table = "\n| bonus | seeds | return | of each seed |\n|---|--:|--:|---|"
-    for name in arguments.bonuses:
+    report: dict[str, Any] = {"hardware": hardware(), "versions": versions(), "return": {}}
+    for name in BONUSES:
         returns = []
         for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
             flags = [f"--run-dir={arguments.output}/{name}-{seed}", f"--seed={seed}"]
@@ -113,9 +111,9 @@ def main(argv: list[str] | None = None) -> None:
             with mock.patch.object(make, "CpuBackend", partial(OtherBonus, name)):
                 returns.append(final_return(load_run(train(config, view=lambda _: None))))
             print(f"{name}, seed {seed}: {returns[-1]:.2f}", flush=True)
-        each = ", ".join(f"{value:.2f}" for value in returns)
-        table += f"\n| {name} | {arguments.seeds} | {cell(summary(returns))} | {each} |"
-    print(table)
+        report["return"][name] = summary(returns)
+        print(f"{name}: {cell(report['return'][name])}", flush=True)
+    (arguments.output / "door_key.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

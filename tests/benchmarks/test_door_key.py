@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def test_a_run_is_paid_by_the_bonus(
 
     monkeypatch.setattr(CpuBackend, "intrinsic_rewards", ones)
     door_key.main(["--seeds=1", "--total-transitions=2048", f"--output={tmp_path}"])
-    assert "| late-counts | 1 | - | nan |" in capsys.readouterr().out  # no episode has ended
+    assert "late-counts, seed 11: nan\nlate-counts: -\n" in capsys.readouterr().out
+    report = json.loads((tmp_path / "door_key.json").read_text())
+    assert report["return"] == dict.fromkeys(door_key.BONUSES)
     mean, largest = {}, {}
     for name in door_key.BONUSES:
         (row,) = read_metrics(tmp_path / f"{name}-11" / "metrics.jsonl")
