@@ -1,10 +1,11 @@
 """PPO with the bonus and two value heads in torchrl, by its collector and losses.
 
 Lines that belong to the bonus are marked. It needs the extra: pip install 'rndfast[integrations]'.
-To run it on MountainCar, or on any of rndfast's games:
+To run it on MountainCar, which it solves in a minute or two, or on a game with the paper's numbers:
 
     python examples/torchrl_ppo_rnd.py
-    python examples/torchrl_ppo_rnd.py --env-id rndfast/MontezumaRevenge-v5 --num-envs 32
+    python examples/torchrl_ppo_rnd.py --env-id rndfast/MontezumaRevenge-v5 --num-envs 32 \
+        --learning-rate 1e-4 --ext-gamma 0.999 --ext-coef 2 --int-coef 1 --total-steps 10_000_000
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tyro
 from tensordict.nn import TensorDictModule
 from torch import nn
 from torchrl.collectors import Collector
-from torchrl.envs import GymWrapper, RewardSum, TransformedEnv
+from torchrl.envs import GymWrapper, ObservationNorm, RewardSum, TransformedEnv
 from torchrl.modules import MLP, ConvNet, OneHotCategorical, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 
@@ -53,16 +54,16 @@ class Network(nn.Sequential):
 
 
 def main(
-    total_steps: int = 1_000_000,
+    total_steps: int = 120_000,
     *,
     env_id: str = "MountainCar-v0",
-    num_envs: int = 8,
+    num_envs: int = 16,
     rollout_steps: int = 128,
     obs_norm_steps: int = 128,
-    learning_rate: float = 3e-4,
-    ext_coef: float = 2.0,
-    int_coef: float = 1.0,
-    ext_gamma: float = 0.999,
+    learning_rate: float = 1e-3,
+    ext_coef: float = 1.0,
+    int_coef: float = 300.0,
+    ext_gamma: float = 0.99,
     int_gamma: float = 0.99,
     seed: int = 1,
 ) -> tuple[ClipPPOLoss, rndfast.RNDBonus, list[Metrics]]:
@@ -74,7 +75,7 @@ def main(
         num_envs: Environments.
         rollout_steps: Steps of each environment between updates.
         obs_norm_steps: Steps of a random agent that start the statistics of the observations.
-        learning_rate: Of one Adam for all.
+        learning_rate: Of policy and values.
         ext_coef: Weight of the extrinsic advantage.
         int_coef: Weight of the intrinsic advantage.
         ext_gamma: Discount of extrinsic returns.
@@ -86,6 +87,9 @@ def main(
     env.set_seed(seed)
     shape = tuple(env.observation_spec["observation"].shape[1:])  # (S, 84, 84), or (D,)
     is_image = len(shape) == 3
+    if not is_image:  # by the statistics of a random agent
+        env.append_transform(ObservationNorm(in_keys=["observation"], standard_normal=True))
+        env.transform[-1].init_stats(obs_norm_steps, reduce_dim=(0, 1), cat_dim=1)
 
     logits = Network(env.action_spec.shape[-1], is_image=is_image)
     actor = ProbabilisticActor(
@@ -102,9 +106,10 @@ def main(
     gae = TwoStreamGAE(  # rnd
         critic, gamma=ext_gamma, int_gamma=int_gamma, ext_coef=ext_coef, int_coef=int_coef
     )
-    ppo_loss = ClipPPOLoss(actor, critic, entropy_coeff=0.001, loss_critic_type="l2")
-    losses = nn.ModuleList([ppo_loss, PredictorLoss(bonus)])  # rnd
-    optimizer = torch.optim.Adam(losses.parameters(), lr=learning_rate)
+    ppo_loss = ClipPPOLoss(actor, critic, loss_critic_type="l2", normalize_advantage=True)
+    losses = [ppo_loss, PredictorLoss(bonus)]  # rnd
+    optimizer = torch.optim.Adam(ppo_loss.parameters(), lr=learning_rate)
+    optimizer.add_param_group({"params": list(bonus.parameters()), "lr": 1e-4})  # rnd
 
     int_reward.initialize(env.rollout(obs_norm_steps, break_when_any_done=False))  # rnd
 
