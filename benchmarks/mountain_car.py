@@ -20,15 +20,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
+from tensordict.nn import TensorDictModule, TensorDictSequential
+from torch import nn
+from torchrl.collectors import Collector
+from torchrl.envs import GymWrapper, ObservationNorm, RewardSum
+from torchrl.modules import MLP, OneHotCategorical, ProbabilisticActor, ValueOperator
+from torchrl.objectives import ClipPPOLoss
+from torchrl.objectives.value import GAE
 
+from rndfast import RNDBonus
 from rndfast.bench.bench import versions
 from rndfast.integrations.sb3 import PPORND
+from rndfast.integrations.torchrl import IntrinsicReward, PredictorLoss, TwoStreamGAE
 from rndfast.runs.curves import summary
 from rndfast.runtime.hardware import hardware
 
@@ -91,9 +101,105 @@ def sb3_ppornd(seed: int, total_transitions: int) -> list[Episode]:
     return _train_sb3(PPORND, seed, total_transitions, **SB3_BONUS)
 
 
+def _train_torchrl(seed: int, total_transitions: int, *, has_bonus: bool) -> list[Episode]:
+    """By the settings of Stable-Baselines3, its defaults included."""
+    torch.manual_seed(seed)
+    steps: int = SB3_SETTINGS["n_steps"]
+    gamma, gae_lambda = 0.99, SB3_SETTINGS["gae_lambda"]
+    envs = gymnasium.make_vec(
+        ENV_ID, NUM_ENVS, "sync", vector_kwargs={"autoreset_mode": "SameStep"}
+    )
+    env = GymWrapper(envs).append_transform(RewardSum())
+    env.set_seed(seed)
+    # by the statistics of a random agent: torchrl's running ones are experimental for batches
+    env.append_transform(ObservationNorm(in_keys=["observation"], standard_normal=True))
+    env.transform[-1].init_stats(128, reduce_dim=(0, 1), cat_dim=1)
+    actor = ProbabilisticActor(
+        TensorDictModule(_network(3, 0.01), in_keys=["observation"], out_keys=["logits"]),
+        in_keys=["logits"],
+        distribution_class=OneHotCategorical,
+        return_log_prob=True,
+    )
+    critic = ValueOperator(_network(2 if has_bonus else 1, 1.0), in_keys=["observation"])
+    ppo_loss = ClipPPOLoss(
+        actor,
+        critic,
+        entropy_coeff=0.0,
+        critic_coeff=0.5,
+        loss_critic_type="l2",
+        normalize_advantage=True,
+    )
+    losses, advantages = [ppo_loss], GAE(gamma=gamma, lmbda=gae_lambda, value_network=critic)
+    optimizer = torch.optim.Adam(ppo_loss.parameters(), lr=SB3_SETTINGS["learning_rate"], eps=1e-5)
+    if has_bonus:
+        bonus = RNDBonus((2,), num_envs=NUM_ENVS, int_gamma=gamma, **SB3_BONUS["bonus_kwargs"])
+        int_reward = IntrinsicReward(bonus)
+        int_reward.initialize(env.rollout(128, break_when_any_done=False))
+        advantages = TensorDictSequential(
+            int_reward,
+            TwoStreamGAE(
+                critic,
+                gamma=gamma,
+                int_gamma=gamma,
+                lmbda=gae_lambda,
+                ext_coef=1.0,
+                int_coef=SB3_BONUS["int_coef"],
+            ),
+        )
+        losses.append(PredictorLoss(bonus))
+        optimizer.add_param_group({"params": list(bonus.parameters()), "lr": 1e-4, "eps": 1e-8})
+    collector = Collector(
+        env,
+        actor,
+        frames_per_batch=NUM_ENVS * steps,
+        total_frames=math.ceil(total_transitions / NUM_ENVS / steps) * NUM_ENVS * steps,
+        auto_register_policy_transforms=False,
+    )
+    episodes: list[Episode] = []
+    for index, batch in enumerate(collector):
+        rows = advantages(batch).reshape(-1)
+        for _ in range(SB3_SETTINGS["n_epochs"]):
+            for chosen in torch.split(torch.randperm(len(rows)), SB3_SETTINGS["batch_size"]):
+                parts = [loss(rows[chosen]) for loss in losses]
+                optimizer.zero_grad()
+                sum(
+                    x for part in parts for key, x in part.items() if key.startswith("loss_")
+                ).backward()
+                nn.utils.clip_grad_norm_(ppo_loss.parameters(), 0.5)
+                optimizer.step()
+        for step in range(steps):
+            ended = batch["next", "done"][:, step]
+            returns = batch["next", "episode_reward"][:, step][ended].tolist()
+            episodes += [((index * steps + step + 1) * NUM_ENVS, found) for found in returns]
+    collector.shutdown()
+    return episodes
+
+
+def _network(num_outputs: int, gain: float) -> nn.Module:
+    """The network of ``MlpPolicy``, initialised as there."""
+    network: nn.Module = MLP(in_features=2, out_features=num_outputs, num_cells=[64, 64])
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, gain if layer is layers[-1] else math.sqrt(2))
+        nn.init.zeros_(layer.bias)
+    return network
+
+
+def torchrl_ppo(seed: int, total_transitions: int) -> list[Episode]:
+    """`ClipPPOLoss` and `GAE` of torchrl."""
+    return _train_torchrl(seed, total_transitions, has_bonus=False)
+
+
+def torchrl_ppo_rnd(seed: int, total_transitions: int) -> list[Episode]:
+    """With `IntrinsicReward`, `TwoStreamGAE` and `PredictorLoss`, all else equal."""
+    return _train_torchrl(seed, total_transitions, has_bonus=True)
+
+
 CONTESTANTS: dict[str, Callable[[int, int], list[Episode]]] = {
     "Stable-Baselines3, PPO": sb3_ppo,
     "Stable-Baselines3, PPORND": sb3_ppornd,
+    "torchrl, PPO": torchrl_ppo,
+    "torchrl, PPO and RND": torchrl_ppo_rnd,
 }
 
 
@@ -130,7 +236,7 @@ def main(argv: list[str] | None = None) -> None:
     report = {
         "hardware": hardware(),
         "versions": versions()
-        | {"stable-baselines3": importlib.metadata.version("stable-baselines3")},
+        | {name: importlib.metadata.version(name) for name in ("stable-baselines3", "torchrl")},
         "env_id": ENV_ID,
         "first_seed": FIRST_SEED,
         "transitions": arguments.total_transitions,

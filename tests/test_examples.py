@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 import torch
 import tyro
-from examples import cleanrl_ppo_rnd, go_explore, play_agent, sb3_ppo
+from examples import (
+    cleanrl_ppo_rnd,
+    go_explore,
+    play_agent,
+    sb3_ppo,
+    torchrl_collect,
+    torchrl_ppo_rnd,
+)
 from examples.cleanrl_ppo_rnd import Batch
 from tests.reference import rl
 from tests.tiny import tiny_config
@@ -73,15 +80,7 @@ def test_sb3_learns(capsys: pytest.CaptureFixture[str]) -> None:
 # --- torchrl ----------------------------------------------------------------------------------
 
 
-torchrl_warns = pytest.mark.filterwarnings(
-    "ignore:Creating .* which inherits from WeightUpdaterBase:DeprecationWarning"
-)
-
-
-@torchrl_warns
 def test_torchrl_collects_whole_episodes() -> None:
-    from examples import torchrl_collect
-
     batches = torchrl_collect.main(2 * 2 * 200, num_envs=2, rollout_steps=200)
     assert [batch.batch_size for batch in batches] == [torch.Size([2, 200])] * 2
     steps: Any = torch.cat(batches, dim=1)
@@ -102,11 +101,8 @@ def test_torchrl_collects_whole_episodes() -> None:
     assert torch.equal(returns[:, 1:], returns_before + rewards[:, 1:])
 
 
-@torchrl_warns
 @pytest.mark.parametrize("env_id", ["rndfast/Breakout-v5", "MountainCar-v0"])
 def test_torchrl_learns_with_the_bonus(env_id: str) -> None:
-    from examples import torchrl_ppo_rnd
-
     settings: dict[str, Any] = SMALL | {"env_id": env_id, "obs_norm_steps": 4}
     untrained, new_bonus, no_log = torchrl_ppo_rnd.main(0, **settings)
     assert no_log == []
