@@ -6,7 +6,7 @@ figure is the mean return of those that ended in the last tenth of the transitio
 
 Usage: ``python benchmarks/mountain_car.py [--contestants ...] [--seeds 5]
 [--total-transitions 200000] [--json mountain_car.json]``
-It needs ``pip install 'rndfast[integrations]'``. All runs take ten minutes on one core.
+It needs ``pip install 'rndfast[integrations]'``. All runs take twenty minutes on one core.
 """
 
 from __future__ import annotations

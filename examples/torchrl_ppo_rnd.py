@@ -1,7 +1,7 @@
 """PPO with the bonus and two value heads in torchrl, by its collector and losses.
 
 Lines that belong to the bonus are marked. It needs the extra: pip install 'rndfast[integrations]'.
-To run it on MountainCar, which it solves in a minute or two, or on a game with the paper's numbers:
+To run it on MountainCar, which it learns in a minute or two, or on a game with the paper's numbers:
 
     python examples/torchrl_ppo_rnd.py
     python examples/torchrl_ppo_rnd.py --env-id rndfast/MontezumaRevenge-v5 --num-envs 32 \
@@ -54,7 +54,7 @@ class Network(nn.Sequential):
 
 
 def main(
-    total_steps: int = 120_000,
+    total_steps: int = 200_000,
     *,
     env_id: str = "MountainCar-v0",
     num_envs: int = 16,
