@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
@@ -78,8 +77,7 @@ def explore(envs: AtariVectorEnv, total_steps: int) -> tuple[list[Cell], set[int
             observations, rewards, terminated, truncated, info = envs.step(actions[t])
             scores += rewards
             is_alive &= ~(terminated | truncated)
-            if "room" in info:  # the game keeps its number in memory
-                rooms.update(info["room"][is_alive].tolist())
+            rooms.update(info["room"][is_alive].tolist() if "room" in info else ())
             found = keys(observations)
             for n in np.flatnonzero(is_alive):
                 old, length = archive.get(found[n]), chosen[n].length_steps + t + 1
@@ -90,12 +88,12 @@ def explore(envs: AtariVectorEnv, total_steps: int) -> tuple[list[Cell], set[int
     return list(archive.values()), rooms
 
 
-def replay(game: str, actions: bytes, video: Path) -> float:
+def replay(game: str, actions: bytes) -> float:
     """Play actions from a reset, and film it; returns the score."""
     envs = AtariVectorEnv(game, 1, render_mode="rgb_array", **SETTINGS)
     envs.reset(seed=0)
     size = envs.render()[0].shape[1::-1]
-    writer = imageio_ffmpeg.write_frames(str(video), size, fps=15, macro_block_size=2)
+    writer = imageio_ffmpeg.write_frames(f"{game}.mp4", size, fps=15, macro_block_size=2)
     writer.send(None)
     score = 0.0
     for action in actions:
@@ -106,19 +104,14 @@ def replay(game: str, actions: bytes, video: Path) -> float:
     return score
 
 
-def main(
-    total_steps: int = 10_000_000,
-    num_envs: int = 64,
-    game: str = "montezuma_revenge",
-    video: Path = Path("go.mp4"),
-) -> Cell:
-    """Explore, about ten minutes on a laptop, then play the best way again."""
+def main(game: str = "montezuma_revenge", total_steps: int = 10**7, num_envs: int = 64) -> Cell:
+    """Explore, about ten minutes on a laptop, then play the best way again and film it."""
     envs = AtariVectorEnv(game, num_envs, **SETTINGS)
     cells, rooms = explore(envs, total_steps)
     envs.close()
     best = max(cells, key=lambda cell: (cell.score, cell.length_steps))
     print(f"{len(cells)} cells in rooms {sorted(rooms)}; best score {best.score:g}")
-    print(f"played again: {replay(game, best.all_actions(), video):g}, see {video}")
+    print(f"played again: {replay(game, best.all_actions()):g}, see {game}.mp4")
     return best
 
 
