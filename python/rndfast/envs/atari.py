@@ -21,7 +21,7 @@ from rndfast.envs.games import ACTION_MEANINGS, GAMES, env_id, has_rooms, parse_
 from rndfast.envs.step_info import StepInfo, all_entries
 from rndfast.runtime.seeds import reduced_seed
 
-__all__ = ["AtariEnv", "AtariVectorEnv", "register_envs"]
+__all__ = ["AtariEnv", "AtariVectorEnv", "register_envs", "require_autoreset_mode"]
 
 _CONSOLE_FPS = 60
 # The core takes this seed as "go on with the present random numbers".
@@ -708,6 +708,22 @@ def register_envs() -> None:
                 vector_entry_point="rndfast.envs:AtariVectorEnv",
                 kwargs={"game": game},
             )
+
+
+def require_autoreset_mode(envs: object, mode: AutoresetMode) -> None:
+    """Check what an adapter to another library is given.
+
+    Raises:
+        TypeError: ``envs`` is no `AtariVectorEnv`.
+        ValueError: Its autoreset mode is another.
+    """
+    if not isinstance(envs, AtariVectorEnv):
+        raise TypeError(f"envs must be an AtariVectorEnv, got {type(envs).__name__}")
+    if envs.autoreset_mode is not mode:
+        raise ValueError(
+            f"envs must be made with autoreset_mode={mode.value!r}, "
+            f"got {envs.autoreset_mode.value!r}"
+        )
 
 
 def _of_only_env(info: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from rndfast.envs.atari import AtariVectorEnv
+from rndfast.envs.atari import AtariVectorEnv, require_autoreset_mode
 from rndfast.envs.step_info import rows_of
 
 try:
@@ -66,13 +66,7 @@ class SB3VecEnv(VecEnv):
     """
 
     def __init__(self, envs: AtariVectorEnv) -> None:
-        if not isinstance(envs, AtariVectorEnv):
-            raise TypeError(f"envs must be an AtariVectorEnv, got {type(envs).__name__}")
-        if envs.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(
-                "envs must be made with autoreset_mode='SameStep', "
-                f"got {envs.autoreset_mode.value!r}"
-            )
+        require_autoreset_mode(envs, AutoresetMode.SAME_STEP)
         self.envs = envs
         self._attributes: list[dict[str, Any]] = [{} for _ in range(envs.num_envs)]
         self._start_s = time.perf_counter()

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from rndfast.envs.atari import AtariVectorEnv
+from rndfast.envs.atari import AtariVectorEnv, require_autoreset_mode
 from rndfast.envs.step_info import rows_of
 
 try:
@@ -56,13 +56,7 @@ class TianshouVectorEnv(BaseVectorEnv):
 
     def __init__(self, envs: AtariVectorEnv) -> None:
         # not BaseVectorEnv's own, which starts a worker for each environment
-        if not isinstance(envs, AtariVectorEnv):
-            raise TypeError(f"envs must be an AtariVectorEnv, got {type(envs).__name__}")
-        if envs.autoreset_mode is not AutoresetMode.DISABLED:
-            raise ValueError(
-                "envs must be made with autoreset_mode='Disabled', "
-                f"got {envs.autoreset_mode.value!r}"
-            )
+        require_autoreset_mode(envs, AutoresetMode.DISABLED)
         self.envs = envs
         self.env_num = self.wait_num = envs.num_envs
         self.is_async = self.is_closed = False
