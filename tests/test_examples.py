@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,25 @@ def assert_learned(trained: nn.Module, untrained: nn.Module) -> None:
     for now, before in zip(parameters(trained), parameters(untrained), strict=True):
         assert torch.isfinite(now).all()
         assert not torch.equal(now, before)
+
+
+def assert_three_rollouts_learn(
+    main: Callable[..., Any], total_steps: int, env_id: str, *, above_0: tuple[str, str]
+) -> None:
+    """Of an example that trains an agent with the bonus."""
+    settings: dict[str, Any] = SMALL | {"env_id": env_id, "obs_norm_steps": 4}
+    untrained, new_bonus, no_log = main(0, **settings)
+    assert no_log == []
+    assert new_bonus.obs_moments.count.item() == pytest.approx(4 * 2 + 1e-4)
+    agent, bonus, log = main(total_steps, **settings)
+    assert_learned(agent, untrained)
+    assert_learned(bonus, new_bonus)
+    assert bonus.obs_moments.count.item() == pytest.approx((4 + 3 * 16) * 2 + 1e-4)
+    assert [metrics["steps"] for metrics in log] == [32, 64, 96]
+    for metrics in log:
+        assert all(math.isfinite(value) for value in metrics.values())
+        for name in above_0:
+            assert metrics[name] > 0
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
@@ -104,18 +124,9 @@ def test_torchrl_collects_whole_episodes() -> None:
 
 @pytest.mark.parametrize("env_id", ["rndfast/Breakout-v5", "MountainCar-v0"])
 def test_torchrl_learns_with_the_bonus(env_id: str) -> None:
-    settings: dict[str, Any] = SMALL | {"env_id": env_id, "obs_norm_steps": 4}
-    untrained, new_bonus, no_log = torchrl_ppo_rnd.main(0, **settings)
-    assert no_log == []
-    agent, bonus, log = torchrl_ppo_rnd.main(3 * 2 * 16, **settings)
-    assert_learned(agent, untrained)
-    assert_learned(bonus, new_bonus)
-    assert bonus.obs_moments.count.item() == pytest.approx((4 + 3 * 16) * 2 + 1e-4)
-    assert [metrics["steps"] for metrics in log] == [32, 64, 96]
-    for metrics in log:
-        assert all(math.isfinite(value) for value in metrics.values())
-        assert metrics["loss_predictor"] > 0
-        assert metrics["int_reward"] > 0
+    assert_three_rollouts_learn(
+        torchrl_ppo_rnd.main, 3 * 2 * 16, env_id, above_0=("loss_predictor", "int_reward")
+    )
 
 
 # --- a trained agent --------------------------------------------------------------------------
@@ -142,19 +153,12 @@ def test_an_agent_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("env_id", [ATARI, CART_POLE])
 def test_cleanrl_learns(env_id: str) -> None:
-    settings: dict[str, Any] = SMALL | {"env_id": env_id, "obs_norm_steps": 4}
-    untrained, new_bonus, no_log = cleanrl_ppo_rnd.main(0, **settings)
-    assert no_log == []
-    assert new_bonus.obs_moments.count.item() == pytest.approx(4 * 2 + 1e-4)
-    agent, bonus, log = cleanrl_ppo_rnd.main(3 * 2 * 16 + 1, **settings)
-    assert_learned(agent, untrained)
-    assert_learned(bonus, new_bonus)
-    assert bonus.obs_moments.count.item() == pytest.approx((4 + 3 * 16) * 2 + 1e-4)
-    assert [metrics["steps"] for metrics in log] == [32, 64, 96]
-    for metrics in log:
-        assert all(math.isfinite(value) for value in metrics.values())
-        assert metrics["losses/predictor"] > 0
-        assert metrics["charts/int_reward"] > 0
+    assert_three_rollouts_learn(
+        cleanrl_ppo_rnd.main,
+        3 * 2 * 16 + 1,  # one step more makes no rollout
+        env_id,
+        above_0=("losses/predictor", "charts/int_reward"),
+    )
 
 
 def first_batch(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Batch:
